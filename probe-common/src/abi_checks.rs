@@ -1,0 +1,20 @@
+//! Compile-time checks that the shared types have no padding: every byte that the
+//! kernel hashes or copies to the user side is one that was written.
+use core::mem::{align_of, size_of};
+
+use crate::{
+    handshake::{HandshakeCounters, PortKey},
+    kernel_offsets::KernelOffsets,
+    loss::Loss,
+    settings::{AddressRange, DISCARD_SITES, Settings},
+};
+
+const _: () = {
+    assert!(size_of::<PortKey>() == 16 + 4 + 2 + 2);
+    assert!(align_of::<PortKey>() == 4);
+    assert!(size_of::<HandshakeCounters>() == 12 * 8);
+    assert!(size_of::<AddressRange>() == 2 * 8);
+    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 4 * 4);
+    assert!(size_of::<KernelOffsets>() == 20 * 4);
+    assert!(Loss::ALL.len() == 4);
+};

@@ -1,0 +1,54 @@
+//! The `SETTINGS` global: what the user side decided before the programs were loaded.
+//!
+//! It lies in `.rodata`, which is frozen before loading: the verifier sees
+//! constants and removes what is switched off.
+
+/// Refused packets are counted by reading the kernel's own counters of this CPU.
+pub const ACCOUNTING_KERNEL_COUNTERS: u32 = 1;
+/// Refused packets are counted by evaluating the kernel's conditions again.
+pub const ACCOUNTING_CONDITIONS: u32 = 2;
+
+/// A range of kernel addresses: one function's code.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressRange {
+    /// The first address.
+    pub start: u64,
+    /// The first address past the end.
+    pub end: u64,
+}
+
+/// How many functions, or parts of functions, [`Settings::discard_sites`] has room for.
+pub const DISCARD_SITES: usize = 8;
+
+/// Decisions of the user side.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Code that raises `sk_drops` for each packet that it frees: `tcp_v4_rcv()`, `tcp_v6_rcv()`,
+    /// `tcp_drop_reason()`, `tcp_rcv_state_process()`. Unused entries are zero.
+    pub discard_sites: [AddressRange; DISCARD_SITES],
+    /// [`ACCOUNTING_KERNEL_COUNTERS`], [`ACCOUNTING_CONDITIONS`] or 0: none.
+    pub accounting: u32,
+    /// Not 0: last ACKs are counted in the bracket around the caller of `tcp_v4_syn_recv_sock()`.
+    pub last_ack_from_caller: u32,
+    /// Not 0: `inet_csk_reqsk_queue_hash_add()` returns nothing and cannot fail (up to 6.0, 6.8, 6.9).
+    pub syn_queued_cannot_fail: u32,
+    /// Unused; keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+impl Settings {
+    /// What the object holds before the user side fills it in: nothing is counted.
+    pub const UNSET: Self = Self {
+        discard_sites: [AddressRange { start: 0, end: 0 }; DISCARD_SITES],
+        accounting: 0,
+        last_ack_from_caller: 0,
+        syn_queued_cannot_fail: 0,
+        reserved: 0,
+    };
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding (abi_checks).
+unsafe impl aya::Pod for Settings {}
