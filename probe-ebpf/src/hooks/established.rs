@@ -1,0 +1,152 @@
+//! Finished handshakes: children that were put in the accept queue.
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map},
+    maps::HashMap,
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+};
+use probe_common::{handshake::PortKey, loss::Loss};
+
+use crate::{
+    bracket::{self, Slot, hand_over, is_under_way, take_over},
+    count::{add_anywhere, counters_of, lose},
+    hooks::listener::{TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_RECV},
+    kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something, is_tcp, port_key, state},
+};
+
+/// Counts one finished handshake of the port. Not always with bottom halves off: the state of a
+/// child that was accepted early changes in its owner's context.
+#[inline(always)]
+fn established_on(key: &PortKey) {
+    if let Some(counters) = counters_of(key) {
+        add_anywhere!(counters, established, 1);
+    }
+}
+
+/// A child was, or was not, put in the accept queue.
+///
+/// `inet_csk_reqsk_queue_add()` is the only place that does it in every version, but compilers inline
+/// it into `inet_csk_complete_hashdance()`, its neighbour in the same file, and not into the callers
+/// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and the inner one does not
+/// count while the outer one is under way on this CPU.
+#[inline(always)]
+fn child_queued<R: KernelRead>(listener: KernelPointer, queued: u64) {
+    if !is_something(queued) {
+        return;
+    }
+    // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
+    bracket::answered();
+    if let Some(key) = port_key::<R>(listener) {
+        established_on(&key);
+    }
+}
+
+/// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
+/// bool own_req)`: unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile, or
+/// another CPU was first.
+#[fentry(function = "inet_csk_complete_hashdance")]
+fn fentry_inet_csk_complete_hashdance(ctx: FEntryContext) -> i32 {
+    hand_over(Slot::Hashdance, ctx.arg(0));
+    0
+}
+
+#[fexit(function = "inet_csk_complete_hashdance")]
+fn fexit_inet_csk_complete_hashdance(ctx: FExitContext) -> i32 {
+    if take_over(Slot::Hashdance).is_some() {
+        child_queued::<Direct>(ctx.arg(0), ctx.arg(4));
+    }
+    0
+}
+
+#[kprobe(function = "inet_csk_complete_hashdance")]
+fn kprobe_inet_csk_complete_hashdance(ctx: ProbeContext) -> u32 {
+    if let Some(listener) = ctx.arg(0) {
+        hand_over(Slot::Hashdance, listener);
+    }
+    0
+}
+
+#[kretprobe(function = "inet_csk_complete_hashdance")]
+fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
+    if let Some(listener) = take_over(Slot::Hashdance) {
+        child_queued::<Probed>(listener, ctx.ret());
+    }
+    0
+}
+
+/// `struct sock *inet_csk_reqsk_queue_add(struct sock *sk, struct request_sock *req, struct sock *child)`:
+/// unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile.
+#[fexit(function = "inet_csk_reqsk_queue_add")]
+fn fexit_inet_csk_reqsk_queue_add(ctx: FExitContext) -> i32 {
+    if !is_under_way(Slot::Hashdance) {
+        child_queued::<Direct>(ctx.arg(0), ctx.arg(3));
+    }
+    0
+}
+
+#[kprobe(function = "inet_csk_reqsk_queue_add")]
+fn kprobe_inet_csk_reqsk_queue_add(ctx: ProbeContext) -> u32 {
+    if let Some(listener) = ctx.arg(0) {
+        hand_over(Slot::Established, listener);
+    }
+    0
+}
+
+#[kretprobe(function = "inet_csk_reqsk_queue_add")]
+fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
+    if let Some(listener) = take_over(Slot::Established)
+        && !is_under_way(Slot::Hashdance)
+    {
+        child_queued::<Probed>(listener, ctx.ret());
+    }
+    0
+}
+
+/// The listener was told of a new child (40e0b0908142, 6.3).
+///
+/// `TP_PROTO(const struct sock *sk)`: fires for data on every other socket too.
+#[btf_tracepoint(function = "sk_data_ready")]
+fn tp_btf_sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    let sock: KernelPointer = ctx.arg(0);
+    if state::<Direct>(sock) == Some(TCP_LISTEN)
+        && is_tcp::<Direct>(sock)
+        && let Some(key) = port_key::<Direct>(sock)
+    {
+        established_on(&key);
+    }
+    0
+}
+
+/// The listener's port of each child that is not yet established, for kernels without
+/// `sock:sk_data_ready`. A child's own address is the one that the client used, and nothing in it
+/// leads back to its listener; but when it is made it is still a copy of the listener.
+#[map]
+static CHILDREN: HashMap<u64, PortKey> = HashMap::with_max_entries(8192, 0);
+
+/// A socket changes its state.
+///
+/// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`. A child goes from LISTEN (it is
+/// a copy of the listener) to SYN_RECV when it is made and from there to ESTABLISHED once it is in
+/// the accept queue, or elsewhere when it came to nothing.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tp_btf_inet_sock_set_state_child(ctx: BtfTracePointContext) -> i32 {
+    let sock: KernelPointer = ctx.arg(0);
+    let (from, to) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
+    let child = sock as u64;
+    if from == i32::from(TCP_LISTEN) && to == TCP_SYN_RECV {
+        if is_tcp::<Direct>(sock)
+            && let Some(key) = port_key::<Direct>(sock)
+            && CHILDREN.insert(child, key, 0).is_err()
+        {
+            lose(Loss::ChildMapFull);
+        }
+    } else if from == TCP_SYN_RECV {
+        // SAFETY: the entry of this child, which nobody else writes or removes.
+        if to == TCP_ESTABLISHED
+            && let Some(key) = unsafe { CHILDREN.get(child) }
+        {
+            established_on(key);
+        }
+        let _absent_when_older_than_the_hook = CHILDREN.remove(child);
+    }
+    0
+}

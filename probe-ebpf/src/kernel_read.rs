@@ -1,0 +1,105 @@
+//! The only reads of kernel memory, and what is read of a socket.
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use probe_common::handshake::{AF_INET, AF_INET6, PortKey};
+
+use crate::settings::global;
+
+/// A pointer into kernel memory: to a `struct sock`, `request_sock`, `sk_buff` or `net`.
+pub(crate) type KernelPointer = *const c_void;
+
+/// `IPPROTO_TCP` of `linux/in.h`.
+const IPPROTO_TCP: u16 = 6;
+
+/// A way to read kernel memory.
+pub(crate) trait KernelRead {
+    /// Reads the `T` that lies `offset` bytes behind `base`; `None` when it cannot be read.
+    fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T>;
+}
+
+/// Plain loads, for pointers whose type the verifier knows (arguments of fentry, fexit and
+/// tp_btf programs, and pointers loaded from there). A fault reads as zero. No helper call.
+pub(crate) struct Direct;
+
+impl KernelRead for Direct {
+    #[inline(always)]
+    fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T> {
+        // SAFETY: the verifier accepts this load only if `base` is a typed kernel pointer and
+        // a field of `T`'s size lies at `offset`. Volatile, so that loads are neither merged
+        // nor widened: the verifier checks each against the field that it names.
+        Some(unsafe { base.byte_add(offset as usize).cast::<T>().read_volatile() })
+    }
+}
+
+/// `bpf_probe_read_kernel()`, for pointers that are plain numbers to the verifier.
+pub(crate) struct Probed;
+
+impl KernelRead for Probed {
+    #[inline(always)]
+    fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T> {
+        let address = base.wrapping_byte_add(offset as usize).cast::<T>();
+        // SAFETY: the helper checks the address and copies; every bit pattern is a valid `T` here.
+        unsafe { bpf_probe_read_kernel(address) }.ok()
+    }
+}
+
+/// The port that a socket listens on, or was made for.
+#[inline(always)]
+pub(crate) fn port_key<R: KernelRead>(sock: KernelPointer) -> Option<PortKey> {
+    let family = R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_family))?;
+    let net = R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_net))?;
+    let mut key = PortKey {
+        address: [0; 16],
+        netns: R::read::<u32>(net, global!(KERNEL_OFFSETS.net_inum))?,
+        port: R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_num))?,
+        family,
+    };
+    if family == AF_INET6 {
+        let offset = global!(KERNEL_OFFSETS.sock_v6_rcv_saddr);
+        let high = R::read::<u64>(sock, offset)?;
+        let low = R::read::<u64>(sock, offset + 8)?;
+        let halves: [[u8; 8]; 2] = [high.to_ne_bytes(), low.to_ne_bytes()];
+        // SAFETY: two arrays of eight bytes have the size and alignment of one of sixteen.
+        key.address = unsafe { core::mem::transmute::<[[u8; 8]; 2], [u8; 16]>(halves) };
+    } else if family == AF_INET {
+        let address = R::read::<u32>(sock, global!(KERNEL_OFFSETS.sock_rcv_saddr))?.to_ne_bytes();
+        let mut padded = [0; 16];
+        (padded[0], padded[1], padded[2], padded[3]) = (address[0], address[1], address[2], address[3]);
+        key.address = padded;
+    } else {
+        return None;
+    }
+    Some(key)
+}
+
+/// Whether a function returned something. Through memory: the compiler must not fold the pointer into
+/// arithmetic with other conditions, which the verifier refuses.
+#[inline(always)]
+pub(crate) fn is_something(result: u64) -> bool {
+    core::hint::black_box(result != 0)
+}
+
+/// The state of a socket, a `TCP_*` of `net/tcp_states.h`.
+#[inline(always)]
+pub(crate) fn state<R: KernelRead>(sock: KernelPointer) -> Option<u8> {
+    R::read::<u8>(sock, global!(KERNEL_OFFSETS.sock_state))
+}
+
+/// Whether a socket's protocol is TCP. An MPTCP listener's queues belong to its first subflow,
+/// which is a TCP socket; its own socket is not counted.
+#[inline(always)]
+pub(crate) fn is_tcp<R: KernelRead>(sock: KernelPointer) -> bool {
+    R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_protocol)) == Some(IPPROTO_TCP)
+}
+
+/// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.
+#[inline(always)]
+pub(crate) fn accept_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
+    let length = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_ack_backlog));
+    let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
+    match (length, limit) {
+        (Some(length), Some(limit)) => length > limit,
+        _ => false,
+    }
+}
