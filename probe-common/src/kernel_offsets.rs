@@ -27,6 +27,8 @@ pub struct KernelOffsets {
     pub sock_max_ack_backlog: u32,
     /// `struct sock`: `sk_drops`, `atomic_t`.
     pub sock_drops: u32,
+    /// `struct inet_sock`, which begins with the `struct sock`: `inet_sport`, be16.
+    pub inet_sport: u32,
     /// `struct net`: `ns.inum`, u32.
     pub net_inum: u32,
     /// `struct net`: `mib.net_statistics`, a per-CPU pointer to `struct linux_mib`.
@@ -62,6 +64,7 @@ impl KernelOffsets {
         sock_ack_backlog: 0,
         sock_max_ack_backlog: 0,
         sock_drops: 0,
+        inet_sport: 0,
         net_inum: 0,
         net_statistics: 0,
         mib_listen_overflows: 0,

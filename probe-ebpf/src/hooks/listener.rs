@@ -1,10 +1,11 @@
 //! Listeners that come and go: what they take with them must not be lost.
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
+use probe_common::handshake::PortKey;
 
 use crate::{
     count::{add_anywhere, counters_of},
-    kernel_read::{Direct, KernelPointer, KernelRead, is_tcp, port_key},
+    kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_tcp, port_key},
     settings::global,
 };
 
@@ -13,6 +14,17 @@ pub(super) const TCP_ESTABLISHED: i32 = 1;
 pub(super) const TCP_SYN_RECV: i32 = 3;
 const TCP_CLOSE: i32 = 7;
 pub(super) const TCP_LISTEN: u8 = 10;
+
+/// The port of a listener that is about to be closed, too. `tcp_set_state()` has already taken a port
+/// back (`inet_put_port()`, `skc_num` is 0) that the kernel had chosen itself; `inet_sport` stays.
+#[inline(always)]
+fn listening_port(sock: KernelPointer) -> Option<PortKey> {
+    let mut key = port_key::<Direct>(sock)?;
+    if key.port == 0 {
+        key.port = u16::from_be(Probed::read::<u16>(sock, global!(KERNEL_OFFSETS.inet_sport))?);
+    }
+    Some(key)
+}
 
 /// A socket begins or ends to listen.
 ///
@@ -28,7 +40,7 @@ fn tp_btf_inet_sock_set_state_listener(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let (Some(key), Some(drops)) =
-        (port_key::<Direct>(sock), Direct::read::<u32>(sock, global!(KERNEL_OFFSETS.sock_drops)))
+        (listening_port(sock), Direct::read::<u32>(sock, global!(KERNEL_OFFSETS.sock_drops)))
     else {
         return 0;
     };

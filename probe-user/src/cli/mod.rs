@@ -1,0 +1,112 @@
+//! The command line: one file per subcommand, arguments and the call.
+mod check;
+mod metrics;
+mod run;
+mod snapshot;
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    daemon::probe::Probe,
+    host::{self, capabilities::Capabilities},
+    logging::LogFormat,
+    plan::decide::{AccountingWish, PlanWish, Wishes},
+    render::BuildInfo,
+};
+
+/// Counts what every listening TCP socket loses because its queues overflow, and says why.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Count, and serve the counts over HTTP until stopped
+    Run(run::Arguments),
+    /// Print the counts of every listening port once
+    Snapshot(snapshot::Arguments),
+    /// Say what can be measured on this host, by which hooks, and why not the rest
+    Check(check::Arguments),
+    /// Print the catalogue of metrics
+    Metrics(metrics::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct LogArguments {
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value = "text", env = "TCP_BACKLOG_PROBE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `tcp_backlog_probe=debug`
+    #[arg(long, global = true, default_value = "info", env = "TCP_BACKLOG_PROBE_LOG_LEVEL")]
+    log_level: String,
+}
+
+/// How to be attached; the same for every subcommand that attaches.
+#[derive(Debug, Args)]
+struct AttachArguments {
+    /// How the kernel's functions are watched; `auto` takes the cheapest way that works, hook by hook
+    #[arg(long, value_enum, default_value = "auto", env = "TCP_BACKLOG_PROBE_PLAN")]
+    plan: PlanWish,
+    /// How refused packets are counted where functions are watched
+    #[arg(long, value_enum, default_value = "auto", env = "TCP_BACKLOG_PROBE_ACCOUNTING")]
+    accounting: AccountingWish,
+}
+
+impl AttachArguments {
+    const fn wishes(&self) -> Wishes {
+        Wishes { plan: self.plan, accounting: self.accounting }
+    }
+
+    /// Attaches; refuses at once where the user most likely forgot `sudo`.
+    fn attach(&self, kernel_log: bool) -> anyhow::Result<Probe> {
+        let capabilities = Capabilities::read();
+        // Root whose capabilities were taken away knows what it does: it is served what is left.
+        let is_root = rustix::process::geteuid().is_root();
+        let may_trace = capabilities.is_none_or(Capabilities::may_trace);
+        if self.plan != PlanWish::None && !is_root && !may_trace {
+            anyhow::bail!(
+                "not root, and without CAP_BPF and CAP_PERFMON: run it as root (sudo), or with \
+                 --plan none for what sock_diag and /proc tell anybody"
+            );
+        }
+        Ok(Probe::attach(self.wishes(), kernel_log))
+    }
+}
+
+impl CommandLine {
+    /// Runs what was asked for.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being done, in one line.
+    pub fn run(self) -> anyhow::Result<()> {
+        crate::logging::init(self.log.log_format, &self.log.log_level)?;
+        match self.command {
+            Command::Run(arguments) => run::run(&arguments),
+            Command::Snapshot(arguments) => snapshot::run(&arguments),
+            Command::Check(arguments) => check::run(&arguments),
+            Command::Metrics(arguments) => metrics::run(&arguments),
+        }
+    }
+}
+
+/// What runs, and on what.
+fn build_info() -> BuildInfo {
+    BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: host::kernel_release() }
+}
+
+/// Writes to standard output; a reader that has seen enough (`| head`) is no error.
+fn to_stdout(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,68 @@
+//! `run`: count, and serve the counts until stopped.
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use tracing::info;
+
+use super::{AttachArguments, build_info};
+use crate::{
+    daemon::{
+        Collector, Server, Signals,
+        probe::{Probe, log_plan},
+    },
+    plan::outcome::Accounting,
+    web::{DEFAULT_PORT, SnapshotSource},
+};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where to serve /metrics and the rest, as ADDRESS:PORT; port 0 takes a free one
+    #[arg(
+        long,
+        default_value_t = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+        env = "TCP_BACKLOG_PROBE_LISTEN"
+    )]
+    listen: SocketAddr,
+    #[command(flatten)]
+    attach: AttachArguments,
+}
+
+/// How often the sockets are read where their drops are what is counted: the shorter, the more
+/// drops can be told to be overflows, and the less a busy listener takes along when it closes.
+const SOCKET_DROPS_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let signals = Signals::install()?;
+    let server = Server::bind(arguments.listen).await?;
+    let address = server.local_addr()?;
+    let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
+    let mut probe = tokio::task::block_in_place(|| arguments.attach.attach(kernel_log))?;
+    log_plan(probe.plan());
+    if kernel_log {
+        probe.forward_kernel_log();
+    }
+    let collector = start_collector(probe)?;
+    collector.snapshot().await.map_err(|reason| anyhow!("the first reading failed: {reason}"))?;
+    info!(%address, "ready");
+    server.run(collector, build_info(), signals.received()).await
+}
+
+fn start_collector(mut probe: Probe) -> anyhow::Result<Collector> {
+    let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
+    let interval = by_socket_drops.then_some(SOCKET_DROPS_INTERVAL);
+    Collector::start(Box::new(move || Ok(probe.read())), interval)
+}

@@ -1,0 +1,18 @@
+//! The daemon's life: one thread that reads, one server that answers, and how both end.
+//!
+//! ```text
+//! clients -> LimitedListener -> web::router -> Collector -> Probe
+//! ```
+//!
+//! The collector ends when the server drops it; the server ends at a signal, and with an error when
+//! the collector ends before it.
+pub mod collector;
+pub mod probe;
+pub mod serve;
+pub mod signals;
+
+pub use self::{
+    collector::{Collector, ReadModel},
+    serve::Server,
+    signals::Signals,
+};

@@ -1,0 +1,101 @@
+//! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
+use std::thread;
+
+use tracing::{info, warn};
+
+use crate::{
+    host::{self, capabilities::Capabilities},
+    kernel::{self, KernelBtf, ProbeMaps},
+    model::{Model, attribution::Ledger},
+    plan::{
+        decide::{KernelFacts, PlanWish, Wishes},
+        outcome::{Accounting, PlanOutcome},
+    },
+    readers::{self, handshake::HandshakeSource},
+};
+
+/// What is attached, and the history that belongs to it.
+pub struct Probe {
+    maps: Option<ProbeMaps>,
+    map_bytes: Option<u64>,
+    plan: PlanOutcome,
+    ledger: Option<Ledger>,
+}
+
+impl Probe {
+    /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
+    #[must_use]
+    pub fn attach(wishes: Wishes, kernel_log: bool) -> Self {
+        let (maps, plan) = attach(wishes, kernel_log);
+        let ledger = (plan.coverage.accounting == Accounting::SocketDrops).then(Ledger::new);
+        let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
+        let mut probe = Self { maps, map_bytes, plan, ledger };
+        // The baseline: what sockets had dropped before anybody watched is not ours.
+        let _baseline = probe.read();
+        probe
+    }
+
+    /// What became of each hook.
+    #[must_use]
+    pub const fn plan(&self) -> &PlanOutcome {
+        &self.plan
+    }
+
+    /// Passes the kernel side's messages on to the log, in a task of the current runtime.
+    pub fn forward_kernel_log(&mut self) {
+        if let Some(maps) = &mut self.maps
+            && let Err(reason) = kernel::forward_logs(maps)
+        {
+            warn!(reason, "the kernel side's messages cannot be read");
+        }
+    }
+
+    /// Reads everything now.
+    pub fn read(&mut self) -> Model {
+        let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
+        let mut sample = readers::collect_sample(source, &self.plan.coverage);
+        sample.own_cost.map_bytes = self.map_bytes;
+        let attribution = self.ledger.as_mut().map(|ledger| ledger.observe(&sample, &self.plan.coverage));
+        Model::new(&sample, &self.plan, attribution.as_ref())
+    }
+}
+
+fn attach(wishes: Wishes, kernel_log: bool) -> (Option<ProbeMaps>, PlanOutcome) {
+    if wishes.plan == PlanWish::None {
+        return (None, PlanOutcome::nothing("--plan none: no BPF program is loaded"));
+    }
+    if Capabilities::read().is_some_and(|own| !own.may_trace()) {
+        let reason = "loading BPF programs takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN";
+        return (None, PlanOutcome::nothing(reason));
+    }
+    let (facts, btf) = match facts() {
+        Ok(found) => found,
+        Err(reason) => return (None, PlanOutcome::nothing(&reason)),
+    };
+    let level = if kernel_log { kernel::LEVEL_DEBUG } else { kernel::LEVEL_OFF };
+    let attached = kernel::attach(&facts, &btf, wishes, level);
+    (attached.maps, attached.outcome)
+}
+
+/// Parses the kernel's types twice at once, for the plan and for aya: most of the time until ready.
+fn facts() -> Result<(KernelFacts, KernelBtf), String> {
+    thread::scope(|scope| {
+        let btf = scope.spawn(KernelBtf::read);
+        let facts = host::kernel_facts()?;
+        let btf = btf.join().map_err(|_| "parsing the kernel's BTF panicked".to_owned())?;
+        Ok((facts, btf?))
+    })
+}
+
+/// Says once what is attached and what is not; in one line where it is nothing at all.
+pub fn log_plan(plan: &PlanOutcome) {
+    if !plan.any_attached() {
+        let reason = plan.hooks.first().map_or("", |hook| hook.reason.as_str());
+        warn!(reason, "handshakes are not counted: only sock_diag and /proc numbers are served");
+        return;
+    }
+    for hook in &plan.hooks {
+        let variant = hook.variant.map_or("skipped", |variant| variant.label());
+        info!(hook = hook.hook, variant, reason = hook.reason, "hook");
+    }
+}

@@ -1,0 +1,109 @@
+//! A server from bind to stop, over loopback. The server has a thread of its own, so a test may
+//! block.
+use std::{
+    future::pending,
+    io::{Read, Write},
+    net::TcpStream,
+    sync::mpsc::sync_channel,
+    time::Instant,
+};
+
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::ReadModel;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A collector whose every reading takes until the sender sends, and then fails.
+fn failing_at(gate: std::sync::mpsc::Receiver<()>) -> Collector {
+    let read: ReadModel = Box::new(move || {
+        let _ = gate.recv();
+        Err(anyhow!("no kernel here"))
+    });
+    Collector::start(read, None).unwrap()
+}
+
+async fn start(
+    collector: Collector,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> (SocketAddr, JoinHandle<anyhow::Result<()>>) {
+    let mut server = Server::bind(loopback(0)).await.unwrap();
+    server.grace = Duration::from_millis(500);
+    let address = server.local_addr().unwrap();
+    let build = BuildInfo { version: "1.2.3".to_owned(), kernel: "6.1".to_owned() };
+    (address, tokio::spawn(server.run(collector, build, shutdown)))
+}
+
+fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: probe\r\n\r\n").unwrap();
+    stream
+}
+
+/// The first line of an answer; empty when the server has hung up.
+fn first_line(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
+    let length = stream.read(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes[..length]).lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_address_in_use_is_one_line_with_a_remedy() {
+    let server = Server::bind(loopback(0)).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let error = Server::bind(address).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address}: Address already in use")));
+    assert!(error.ends_with("; choose another address with --listen"), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_answer_under_way_is_finished_and_an_idle_connection_does_not_hold_up_the_end() {
+    let (open, gate) = sync_channel(10);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async { stopped.await.unwrap_or_default() };
+    let (address, server) = start(failing_at(gate), shutdown).await;
+    let mut idle = ask(address, "/healthz");
+    assert_eq!(first_line(&mut idle), "HTTP/1.1 200 OK");
+    let mut under_way = ask(address, "/metrics");
+    // Healthz answers after the request above was accepted: both are in the server's hands now.
+    let mut after = ask(address, "/healthz");
+    assert_eq!(first_line(&mut after), "HTTP/1.1 200 OK");
+    stop.send(()).unwrap();
+    for _ in 0..3 {
+        open.send(()).unwrap();
+    }
+    assert_eq!(first_line(&mut under_way), "HTTP/1.1 503 Service Unavailable");
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    assert_eq!(first_line(&mut idle), "", "the idle connection is closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_reading_that_never_ends_holds_up_the_end_for_the_grace_period_only() {
+    let (open, gate) = sync_channel(10);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async { stopped.await.unwrap_or_default() };
+    let (address, server) = start(failing_at(gate), shutdown).await;
+    let _stuck = ask(address, "/metrics");
+    let mut after = ask(address, "/healthz");
+    assert_eq!(first_line(&mut after), "HTTP/1.1 200 OK");
+    let since = Instant::now();
+    stop.send(()).unwrap();
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    assert!(since.elapsed() >= Duration::from_millis(500), "{:?}", since.elapsed());
+    drop(open);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_end_of_the_collector_is_the_end_of_the_server() {
+    let collector = Collector::start(Box::new(|| panic!("on purpose")), None).unwrap();
+    let (_, server) = start(collector, pending()).await;
+    let error = timeout(PATIENCE, server).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the collector has ended; nothing is measured any more");
+}

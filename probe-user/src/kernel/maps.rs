@@ -1,0 +1,104 @@
+//! The maps of the kernel side, read whole.
+use std::fs;
+
+use super::object::{HANDSHAKE, HANDSHAKE_OTHER, LOSSES};
+use crate::readers::handshake::{HandshakeSource, SourceError};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+};
+use probe_common::handshake::{HandshakeCounters, PortKey};
+
+/// The maps that the hooks write. Dropping them detaches the hooks.
+pub struct ProbeMaps {
+    handshake: PerCpuHashMap<MapData, PortKey, HandshakeCounters>,
+    other: PerCpuArray<MapData, HandshakeCounters>,
+    losses: PerCpuArray<MapData, u64>,
+    /// Holds the programs and their links.
+    ebpf: Ebpf,
+}
+
+impl ProbeMaps {
+    pub(super) fn take(mut ebpf: Ebpf) -> Result<Self, SourceError> {
+        Ok(Self {
+            handshake: take(&mut ebpf, HANDSHAKE)?,
+            other: take(&mut ebpf, HANDSHAKE_OTHER)?,
+            losses: take(&mut ebpf, LOSSES)?,
+            ebpf,
+        })
+    }
+
+    /// The programs and their links.
+    pub(super) const fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+impl HandshakeSource for ProbeMaps {
+    /// Entries are never deleted, so the iteration misses none that was there before it.
+    fn ports(&self) -> Result<Vec<(PortKey, Vec<HandshakeCounters>)>, SourceError> {
+        self.handshake
+            .iter()
+            .map(|entry| entry.map(|(key, values)| (key, values.to_vec())))
+            .collect::<Result<_, _>>()
+            .map_err(unreadable(HANDSHAKE))
+    }
+
+    fn other(&self) -> Result<Vec<HandshakeCounters>, SourceError> {
+        let values = self.other.get(&0, 0);
+        values.map(|values| values.to_vec()).map_err(unreadable(HANDSHAKE_OTHER))
+    }
+
+    fn losses(&self) -> Result<Vec<Vec<u64>>, SourceError> {
+        (0..self.losses.len())
+            .map(|index| self.losses.get(&index, 0).map(|values| values.to_vec()))
+            .collect::<Result<_, _>>()
+            .map_err(unreadable(LOSSES))
+    }
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, SourceError> {
+    let Some(map) = ebpf.take_map(name) else {
+        return Err(SourceError { map: name, cause: "not in the eBPF object".into() });
+    };
+    T::try_from(map).map_err(unreadable(name))
+}
+
+fn unreadable(map: &'static str) -> impl Fn(MapError) -> SourceError {
+    move |error| SourceError { map, cause: Box::new(error) }
+}
+
+/// Kernel memory of all BPF maps that this process holds: the `memlock` lines of `/proc/self/fdinfo`
+/// (an estimate before 6.4, exact since `map_mem_usage`). `None` when it cannot be read.
+#[must_use]
+pub fn map_bytes() -> Option<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir("/proc/self/fdinfo").ok()?.flatten() {
+        // A descriptor may be gone by now.
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+        total += memlock_of_map(&text).unwrap_or(0);
+    }
+    Some(total)
+}
+
+/// The `memlock` line of a descriptor's information, if the descriptor is a map.
+fn memlock_of_map(fdinfo: &str) -> Option<u64> {
+    let value =
+        |key: &str| fdinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim));
+    value("map_type")?;
+    value("memlock")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_memory_of_maps_is_counted() {
+        let check = |fdinfo: &str, expected| assert_eq!(memlock_of_map(fdinfo), expected);
+        check("pos:\t0\nmap_type:\t5\nmemlock:\t4096\n", Some(4096));
+        check("pos:\t0\nprog_type:\t26\nmemlock:\t4096\n", None);
+        check("pos:\t0\nmap_type:\t5\nmemlock:\tmany\n", None);
+        check("", None);
+    }
+}

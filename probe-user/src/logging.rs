@@ -1,0 +1,153 @@
+//! Log lines on standard error, for people or for machines.
+//!
+//! Dependencies that log through the `log` crate, such as aya, arrive here too: the feature
+//! `tracing-log` of tracing-subscriber installs the bridge together with the subscriber.
+use std::io::{self, IsTerminal};
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
+
+/// The form of a log line, as `--log-format` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Starts logging for the whole process; call it once.
+///
+/// The filter is a level (`debug`) or directives (`info,tcp_backlog_probe::readers=trace`).
+///
+/// # Errors
+/// In one line what is wrong with the filter; or when logging was started before.
+pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
+    let filter = filter(level)?;
+    let installed = match format {
+        LogFormat::Text => text(filter, io::stderr, io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => json(filter, io::stderr).try_init(),
+    };
+    installed.map_err(|error| anyhow!("cannot start logging: {error}"))
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::builder().parse(level).map_err(|error| {
+        anyhow!("log level {level:?} is neither a level such as info or debug nor a filter: {error}")
+    })
+}
+
+/// Colours are for terminals only: in a file or the journal they are noise.
+fn text<W>(filter: EnvFilter, writer: W, colours: bool) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours).finish()
+}
+
+/// Fields at the top level, where collectors of logs look for them.
+fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).json().flatten_event(true).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A writer whose lines can be looked at.
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<u8>>);
+
+    impl io::Write for &Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written while a subscriber is the current one.
+    fn written<S: Subscriber + Send + Sync + 'static>(
+        subscriber: impl FnOnce(Arc<Lines>) -> S,
+        work: impl FnOnce(),
+    ) -> String {
+        let lines = Arc::new(Lines::default());
+        let guard = subscriber(Arc::clone(&lines)).set_default();
+        work();
+        drop(guard);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[track_caller]
+    fn check_filter(level: &str, expected: &str) {
+        assert_eq!(filter(level).unwrap().to_string(), expected);
+    }
+
+    #[track_caller]
+    fn check_bad_filter(level: &str) {
+        let error = filter(level).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("log level {level:?} is neither")), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_level_or_directives_make_a_filter() {
+        check_filter("debug", "debug");
+        check_filter("info,tcp_backlog_probe=trace", "tcp_backlog_probe=trace,info");
+    }
+
+    #[test]
+    fn a_bad_filter_is_one_line() {
+        check_bad_filter("loud==");
+        check_bad_filter("a=loud");
+    }
+
+    #[test]
+    fn text_without_a_terminal_has_no_escape_codes() {
+        let text = written(
+            |lines| text(filter("info").unwrap(), lines, false),
+            || tracing::info!(address = "[::]:1", "listening"),
+        );
+        assert!(text.ends_with("listening address=\"[::]:1\"\n"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn json_has_its_fields_at_the_top_level() {
+        let text = written(
+            |lines| json(filter("info").unwrap(), lines),
+            || tracing::info!(address = "[::]:1", "listening"),
+        );
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["address"], "[::]:1");
+        assert_eq!(line["message"], "listening");
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn what_is_below_the_level_is_not_logged() {
+        let text =
+            written(|lines| text(filter("warn").unwrap(), lines, false), || tracing::info!("not said"));
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn lines_of_the_log_crate_arrive() {
+        let text = written(
+            |lines| text(filter("info").unwrap(), lines, false),
+            || tracing_log::log::warn!("from the kernel side"),
+        );
+        assert!(text.contains("WARN") && text.ends_with("from the kernel side\n"), "{text}");
+    }
+}

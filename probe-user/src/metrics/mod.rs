@@ -1,0 +1,169 @@
+//! What a metric is, and the one list of them all: [`catalogue::CATALOGUE`].
+//!
+//! Data only. `render::prometheus` fills it with numbers and `render::markdown` makes a page of
+//! it; neither can name a metric that is not in it.
+pub mod catalogue;
+
+/// One metric, as Prometheus and its documentation know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name of the family.
+    pub name: &'static str,
+    /// Counter, gauge or information.
+    pub kind: Kind,
+    /// What one of its numbers counts.
+    pub unit: Unit,
+    /// What it means and which kernel number it is; one paragraph, the `HELP` line.
+    pub help: &'static str,
+    /// Its labels, in the order in which they are written.
+    pub labels: &'static [Label],
+    /// What must be attached for it to exist.
+    pub needs: Needs,
+    /// What it describes.
+    pub group: Group,
+}
+
+/// How a metric's numbers behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows until its origin starts anew.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Always 1: the labels are the message. A gauge in the exposition.
+    Info,
+}
+
+impl Kind {
+    /// The word in the documentation.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// The unit of a metric, which ends its name unless it is a plain number of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things that are counted, or no unit at all.
+    Number,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Unit {
+    /// How a name in this unit ends, before any `_total`.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Number => "",
+            Self::Seconds => "_seconds",
+            Self::Bytes => "_bytes",
+        }
+    }
+}
+
+/// A label. There are no others: each has a bounded set of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// Inode number of the network namespace, or `other`.
+    Netns,
+    /// Local address of the listeners, or `other`.
+    Address,
+    /// Local port of the listeners, or `other`.
+    Port,
+    /// The step of the handshake: `syn`, `ack`, or `undivided` where they cannot be told apart.
+    Stage,
+    /// A hook of the catalogue of hooks.
+    Hook,
+    /// What a hook is attached as, or `skipped`.
+    Variant,
+    /// Why, in one line. Fixed while the daemon runs.
+    Reason,
+    /// The method of accounting.
+    Method,
+    /// Version of the daemon.
+    Version,
+    /// Release of the kernel.
+    Kernel,
+}
+
+impl Label {
+    /// The label's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Netns => "netns",
+            Self::Address => "address",
+            Self::Port => "port",
+            Self::Stage => "stage",
+            Self::Hook => "hook",
+            Self::Variant => "variant",
+            Self::Reason => "reason",
+            Self::Method => "method",
+            Self::Version => "version",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+/// What must be attached for a metric to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Trampolines or kprobes: no tracepoint tells it.
+    FullPlan,
+    /// A hook of any plan.
+    AnyPlan,
+    /// Hooks, and accounting by socket drops.
+    SocketDrops,
+    /// No hook: the daemon asks `sock_diag` or reads `/proc`.
+    Nothing,
+}
+
+impl Needs {
+    /// The plans that give it, for the documentation.
+    #[must_use]
+    pub const fn plans(self) -> &'static str {
+        match self {
+            Self::FullPlan => "trampoline, kprobe",
+            Self::AnyPlan => "trampoline, kprobe, tracepoint",
+            Self::SocketDrops => "tracepoint (accounting socket-drops)",
+            Self::Nothing => "every host",
+        }
+    }
+}
+
+/// What a metric describes: the chapters of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// One listening port.
+    Port,
+    /// One network namespace.
+    Namespace,
+    /// The probe: what it measures with, and what it missed.
+    Probe,
+    /// The daemon as a process.
+    Process,
+}
+
+impl Group {
+    /// Every group, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Port, Self::Namespace, Self::Probe, Self::Process];
+
+    /// The heading of its chapter.
+    #[must_use]
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::Port => "Listening ports",
+            Self::Namespace => "Network namespaces",
+            Self::Probe => "The probe itself",
+            Self::Process => "The daemon's process",
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Samples made by hand, and what the model makes of them.
+use super::*;
+use crate::{
+    model::attribution::Unattributed,
+    sample::{ListenerSample, NetstatSample},
+};
+
+const TOTALS: HandshakeTotals = HandshakeTotals {
+    syn_received: 1,
+    syn_queued: 2,
+    established: 3,
+    last_ack_received: 4,
+    last_ack_refused: 5,
+    synack_retransmits: 6,
+    accept_queue_overflows_syn: 7,
+    accept_queue_overflows_ack: 8,
+    listen_drops: 9,
+    discarded_segments: 10,
+    listeners_opened: 11,
+};
+
+fn id(port: u16) -> PortId {
+    PortId { netns: 1, address: IpAddr::from([127, 0, 0, 1]), port }
+}
+
+fn plan(accounting: Accounting, everything: bool) -> PlanOutcome {
+    let coverage = Coverage {
+        syn_received: everything,
+        syn_queued: everything,
+        established: everything,
+        last_ack_received: everything,
+        last_ack_refused: everything,
+        synack_retransmits: everything,
+        accounting,
+        discards_known: false,
+    };
+    PlanOutcome { requested: "auto".to_owned(), hooks: Vec::new(), coverage }
+}
+
+fn listener(id: PortId, inode: u32) -> ListenerSample {
+    let PortId { address, port, .. } = id;
+    ListenerSample { address, port, accept_queue_length: 2, accept_queue_limit: 128, drops: 0, inode }
+}
+
+/// A namespace with listeners on ports 80 and 81, and rows of ports 80 and 82.
+fn sample() -> Sample {
+    let namespace = NamespaceSample {
+        netns: 1,
+        listeners: Some(vec![listener(id(81), 9), listener(id(80), 6), listener(id(80), 5)]),
+        netstat_before: Some(NetstatSample::default()),
+        netstat_after: Some(NetstatSample { listen_overflows: 3, listen_drops: 4 }),
+        error: None,
+    };
+    let hooks = HookSample {
+        ports: BTreeMap::from([(id(80), TOTALS), (id(82), TOTALS)]),
+        other: TOTALS,
+        losses: BTreeMap::from([("port_map_full".to_owned(), 0)]),
+        ..HookSample::default()
+    };
+    Sample { hooks: Some(hooks), namespaces: vec![namespace], ..Sample::default() }
+}
+
+fn attribution() -> Attribution {
+    let port = Attributed { listen_drops: 20, accept_queue_overflows: 10 };
+    let rest = Unattributed { listen_drops: 2, accept_queue_overflows: 1 };
+    Attribution { ports: BTreeMap::from([(id(80), port)]), namespaces: BTreeMap::from([(1, rest)]) }
+}
+
+fn port(model: &Model, port: u16) -> &Port {
+    model.ports.iter().find(|found| found.id.port == port).unwrap()
+}
+
+/// All that the hooks count, as numbers; overflows and drops are the accounting's.
+fn counts(handshakes: &Handshakes) -> [Option<u64>; 6] {
+    let Handshakes {
+        syn_received,
+        syn_queued,
+        established,
+        last_ack_received,
+        last_ack_refused,
+        synack_retransmits,
+        ..
+    } = *handshakes;
+    [syn_received, syn_queued, established, last_ack_received, last_ack_refused, synack_retransmits]
+}
+
+fn overflows(handshakes: &Handshakes) -> [Option<u64>; 4] {
+    let Overflows { syn, ack, undivided } = handshakes.accept_queue_overflows;
+    [syn, ack, undivided, handshakes.listen_drops]
+}
+
+#[test]
+fn a_port_is_shown_with_its_totals_and_its_listeners() {
+    let model = Model::new(&sample(), &plan(Accounting::KernelCounters, true), None);
+    let check = |number: u16, expected: [u64; 6], inodes: &[u32]| {
+        let port = port(&model, number);
+        assert_eq!(counts(&port.handshakes), expected.map(Some), "{number}");
+        let found: Vec<_> = port.listeners.iter().map(|listener| listener.inode).collect();
+        assert_eq!(found, inodes, "{number}");
+    };
+    check(80, [1, 2, 3, 4, 5, 6], &[5, 6]);
+    check(81, [0; 6], &[9]);
+    check(82, [1, 2, 3, 4, 5, 6], &[]);
+    assert_eq!(model.ports.len(), 3);
+}
+
+#[test]
+fn what_is_not_measured_is_unknown_and_never_zero() {
+    let model = Model::new(&sample(), &plan(Accounting::None, false), None);
+    for number in [80, 81, 82] {
+        assert_eq!(counts(&port(&model, number).handshakes), [None; 6]);
+        assert_eq!(overflows(&port(&model, number).handshakes), [None; 4]);
+    }
+}
+
+#[test]
+fn overflows_and_drops_come_from_where_the_accounting_has_them() {
+    let check = |accounting: Accounting, number: u16, expected: [Option<u64>; 4]| {
+        let model = Model::new(&sample(), &plan(accounting, true), Some(&attribution()));
+        assert_eq!(overflows(&port(&model, number).handshakes), expected, "{accounting:?} {number}");
+    };
+    for accounting in [Accounting::KernelCounters, Accounting::Conditions] {
+        check(accounting, 80, [Some(7), Some(8), None, Some(9)]);
+        check(accounting, 81, [Some(0), Some(0), None, Some(0)]);
+    }
+    check(Accounting::SocketDrops, 80, [None, None, Some(10), Some(20)]);
+    check(Accounting::SocketDrops, 81, [None; 4]);
+    check(Accounting::None, 80, [None; 4]);
+}
+
+#[test]
+fn the_other_row_has_what_the_hooks_count_and_nothing_of_the_ledger() {
+    let check = |accounting: Accounting, expected: [Option<u64>; 4]| {
+        let model = Model::new(&sample(), &plan(accounting, true), Some(&attribution()));
+        let other = model.other.unwrap();
+        assert_eq!(counts(&other), [1, 2, 3, 4, 5, 6].map(Some));
+        assert_eq!(overflows(&other), expected, "{accounting:?}");
+    };
+    check(Accounting::KernelCounters, [Some(7), Some(8), None, Some(9)]);
+    check(Accounting::SocketDrops, [None; 4]);
+}
+
+#[test]
+fn a_port_without_a_row_is_unknown_once_the_map_was_full() {
+    let mut sample = sample();
+    sample.hooks.as_mut().unwrap().losses.insert("port_map_full".to_owned(), 1);
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
+    assert_eq!(counts(&port(&model, 81).handshakes), [None; 6]);
+    assert_eq!(counts(&port(&model, 80).handshakes), [1, 2, 3, 4, 5, 6].map(Some));
+}
+
+#[test]
+fn without_hooks_there_are_listeners_and_nothing_else() {
+    let sample = Sample { hooks: None, ..sample() };
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
+    let numbers: Vec<_> = model.ports.iter().map(|port| port.id.port).collect();
+    assert_eq!(numbers, [80, 81]);
+    assert!(model.ports.iter().all(|port| port.handshakes == Handshakes::default()));
+    assert_eq!((model.other, model.losses.len()), (None, 0));
+}
+
+#[test]
+fn a_namespace_has_its_latest_counters_and_what_nobody_was_charged_with() {
+    let check = |sample: &Sample, attributed: Option<&Attribution>, expected: [Option<u64>; 4]| {
+        let model = Model::new(sample, &plan(Accounting::SocketDrops, true), attributed);
+        let namespace = &model.namespaces[0];
+        let found = [
+            namespace.listen_overflows,
+            namespace.listen_drops,
+            namespace.unattributed_overflows,
+            namespace.unattributed_drops,
+        ];
+        assert_eq!(found, expected);
+    };
+    let whole = sample();
+    check(&whole, Some(&attribution()), [Some(3), Some(4), Some(1), Some(2)]);
+    check(&whole, None, [Some(3), Some(4), None, None]);
+    let mut half = whole.clone();
+    half.namespaces[0].netstat_after = None;
+    check(&half, None, [Some(0), Some(0), None, None]);
+    half.namespaces[0].netstat_before = None;
+    check(&half, None, [None; 4]);
+}
+
+#[test]
+fn ports_are_sorted_by_namespace_port_and_address() {
+    let ids = [
+        (2, "127.0.0.1", 1),
+        (1, "::", 80),
+        (1, "127.0.0.2", 80),
+        (1, "127.0.0.1", 443),
+        (1, "127.0.0.1", 80),
+    ];
+    let ids = ids.map(|(netns, address, port)| PortId { netns, address: address.parse().unwrap(), port });
+    let hooks = HookSample { ports: ids.map(|id| (id, TOTALS)).into(), ..HookSample::default() };
+    let sample = Sample { hooks: Some(hooks), ..Sample::default() };
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
+    let shown: Vec<_> =
+        model.ports.iter().map(|port| (port.id.netns, port.id.port, port.id.address.to_string())).collect();
+    let expected = [
+        (1, 80, "127.0.0.1"),
+        (1, 80, "127.0.0.2"),
+        (1, 80, "::"),
+        (1, 443, "127.0.0.1"),
+        (2, 1, "127.0.0.1"),
+    ];
+    assert_eq!(shown, expected.map(|(netns, port, address)| (netns, port, address.to_owned())));
+}

@@ -1,0 +1,335 @@
+//! Facts and wishes to a plan: which programs to try for each hook, in which order, and
+//! with which settings. Called again with what failed until nothing new fails.
+use std::collections::BTreeMap;
+
+use probe_common::{
+    handshake::HandshakeCounters,
+    kernel_offsets::KernelOffsets,
+    settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
+};
+
+use super::{
+    catalogue::{CATALOGUE, Hook, Need, Program, ProgramKind, Wanted, Way, name},
+    kernel_types::{KernelTypes, ParameterType, Prototype},
+    offsets::ResolvedOffsets,
+    outcome::{Accounting, Variant},
+};
+
+/// What `--plan` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum PlanWish {
+    /// The cheapest variant of each hook that really attaches.
+    #[default]
+    Auto,
+    /// fentry and fexit only.
+    Trampoline,
+    /// kprobes and kretprobes only.
+    Kprobe,
+    /// BTF tracepoints only.
+    Tracepoint,
+    /// No BPF at all.
+    None,
+}
+
+/// What `--accounting` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AccountingWish {
+    /// The most exact that works.
+    #[default]
+    Auto,
+    /// The kernel's own counters before and after each packet.
+    KernelCounters,
+    /// The kernel's conditions evaluated again.
+    Conditions,
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// `--plan`
+    pub plan: PlanWish,
+    /// `--accounting`
+    pub accounting: AccountingWish,
+}
+
+/// What the decision rests on.
+pub struct KernelFacts {
+    /// The kernel's types.
+    pub types: KernelTypes,
+    /// The offsets found in them.
+    pub resolved: ResolvedOffsets,
+    /// The code that raises `sk_drops` for the packets that it frees, or why it is not known.
+    pub discard_sites: Result<Vec<AddressRange>, String>,
+    /// CPUs that may ever be there: per-CPU memory is paid for each.
+    pub possible_cpus: usize,
+}
+
+/// Why a way of a hook does not work here: by hook and index of the way.
+pub type Failures = BTreeMap<(&'static str, usize), String>;
+
+/// One way of a hook that is worth trying.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its index in the catalogue.
+    pub way: usize,
+    /// Its variant.
+    pub variant: Variant,
+    /// The programs that fit this kernel; empty for [`Variant::Caller`].
+    pub programs: Vec<Program>,
+}
+
+/// One hook of a plan.
+#[derive(Clone, Debug)]
+pub struct HookPlan {
+    /// The hook.
+    pub hook: &'static Hook,
+    /// What to try, cheapest first.
+    pub candidates: Vec<Candidate>,
+    /// What is not tried, or was and failed, with the reason.
+    pub rejected: Vec<(Variant, String)>,
+    /// Why the hook is not wanted at all.
+    pub unwanted: Option<String>,
+}
+
+/// What shall be loaded and attached.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The `SETTINGS` global.
+    pub settings: Settings,
+    /// The `KERNEL_OFFSETS` global.
+    pub offsets: KernelOffsets,
+    /// How refused packets are counted.
+    pub accounting: Accounting,
+    /// Entries of the map of ports.
+    pub port_entries: u32,
+    /// Every hook of the catalogue.
+    pub hooks: Vec<HookPlan>,
+}
+
+/// Decides. Pure: the same facts, wishes and failures give the same plan.
+#[must_use]
+pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan {
+    let assess = |accounting| -> Vec<HookPlan> {
+        CATALOGUE.iter().map(|hook| plan_hook(hook, facts, wishes, failures, accounting)).collect()
+    };
+    let works = |accounting, hook| {
+        assess(accounting).iter().any(|plan| plan.hook.name == hook && !plan.candidates.is_empty())
+    };
+    let counters_wished = wishes.accounting != AccountingWish::Conditions;
+    let accounting = if counters_wished
+        && works(Accounting::KernelCounters, name::SYN_RECEIVED)
+        && works(Accounting::KernelCounters, name::REQUEST_REFUSED)
+    {
+        Accounting::KernelCounters
+    } else if works(Accounting::Conditions, name::SYN_RECEIVED) {
+        Accounting::Conditions
+    } else if works(Accounting::SocketDrops, name::LISTENER) {
+        Accounting::SocketDrops
+    } else {
+        Accounting::None
+    };
+    let hooks = assess(accounting);
+    Plan {
+        settings: settings(facts, accounting, &hooks),
+        offsets: facts.resolved.offsets,
+        accounting,
+        port_entries: port_entries(facts.possible_cpus),
+        hooks,
+    }
+}
+
+/// Kernel memory that the map of ports may take, for all CPUs together.
+const PORT_MAP_BYTES: usize = 32 << 20;
+/// The most ports that are told apart on any host.
+pub const MOST_PORTS: usize = 16_384;
+/// The fewest, on hosts with very many CPUs.
+const FEWEST_PORTS: usize = 1_024;
+
+/// How many ports fit the budget: an entry has a copy of the totals for every CPU.
+fn port_entries(possible_cpus: usize) -> u32 {
+    let entry = size_of::<HandshakeCounters>() * possible_cpus.max(1);
+    let entries = (PORT_MAP_BYTES / entry).clamp(FEWEST_PORTS, MOST_PORTS);
+    u32::try_from(entries).unwrap_or(u32::MAX)
+}
+
+fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan]) -> Settings {
+    let first_way = |hook| {
+        hooks
+            .iter()
+            .find(|plan| plan.hook.name == hook)
+            .and_then(|plan| plan.candidates.first())
+            .map(|candidate| candidate.variant)
+    };
+    let mut settings = Settings {
+        accounting: match accounting {
+            Accounting::KernelCounters => ACCOUNTING_KERNEL_COUNTERS,
+            Accounting::Conditions => ACCOUNTING_CONDITIONS,
+            Accounting::SocketDrops | Accounting::None => 0,
+        },
+        last_ack_from_caller: u32::from(first_way(name::LAST_ACK) == Some(Variant::Caller)),
+        syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
+        ..Settings::UNSET
+    };
+    if let Ok(sites) = &facts.discard_sites {
+        for (slot, site) in settings.discard_sites.iter_mut().zip(sites) {
+            *slot = *site;
+        }
+    }
+    settings
+}
+
+fn can_fail(facts: &KernelFacts, function: &str) -> bool {
+    facts.types.function(function).is_some_and(|prototype| prototype.returns)
+}
+
+fn plan_hook(
+    hook: &'static Hook,
+    facts: &KernelFacts,
+    wishes: Wishes,
+    failures: &Failures,
+    accounting: Accounting,
+) -> HookPlan {
+    let mut plan = HookPlan { hook, candidates: vec![], rejected: vec![], unwanted: None };
+    if wishes.plan == PlanWish::None {
+        plan.unwanted = Some("--plan none: no BPF program is loaded".to_owned());
+        return plan;
+    }
+    if !is_wanted(hook.wanted, accounting) {
+        plan.unwanted = Some(why_unwanted(hook, failures, accounting));
+        return plan;
+    }
+    for (index, way) in hook.ways.iter().enumerate() {
+        let outcome = match failures.get(&(hook.name, index)) {
+            Some(failure) => Err(failure.clone()),
+            None => fitting_programs(hook, way, facts, wishes, accounting),
+        };
+        match outcome {
+            Ok(programs) => {
+                plan.candidates.push(Candidate { way: index, variant: way.variant, programs });
+            }
+            Err(reason) => plan.rejected.push((way.variant, reason)),
+        }
+    }
+    plan
+}
+
+/// A hook that was tried in vain is not wanted any more because of that.
+fn why_unwanted(hook: &Hook, failures: &Failures, accounting: Accounting) -> String {
+    let failed: Vec<String> = hook
+        .ways
+        .iter()
+        .enumerate()
+        .filter_map(|(index, way)| {
+            let reason = failures.get(&(hook.name, index))?;
+            Some(format!("{}: {reason}", way.variant.label()))
+        })
+        .collect();
+    if failed.is_empty() {
+        format!("not needed: refused packets are counted by {}", accounting.label())
+    } else {
+        failed.join("; ")
+    }
+}
+
+const fn is_wanted(wanted: Wanted, accounting: Accounting) -> bool {
+    match wanted {
+        Wanted::Always => true,
+        Wanted::ByKernelCounters => matches!(accounting, Accounting::KernelCounters),
+        Wanted::ByConditions => matches!(accounting, Accounting::Conditions),
+        Wanted::ByFunctions => {
+            matches!(accounting, Accounting::KernelCounters | Accounting::Conditions)
+        }
+        Wanted::BySocketDrops => matches!(accounting, Accounting::SocketDrops),
+    }
+}
+
+/// The programs of a way that fit this kernel and the wishes, or why there are none.
+fn fitting_programs(
+    hook: &Hook,
+    way: &Way,
+    facts: &KernelFacts,
+    wishes: Wishes,
+    accounting: Accounting,
+) -> Result<Vec<Program>, String> {
+    // A forced plan keeps what every plan gets from the same tracepoint.
+    let same_in_every_plan = hook.wanted == Wanted::Always
+        && hook.ways.iter().all(|way| way.variant == Variant::Tracepoint);
+    if !(is_allowed(way.variant, wishes.plan) || same_in_every_plan) {
+        return Err("not asked for".to_owned());
+    }
+    if way.variant == Variant::Caller && accounting != Accounting::KernelCounters {
+        return Err("needs accounting by kernel-counters".to_owned());
+    }
+    for group in way.needs {
+        if let Some(error) = facts.resolved.why_missing(*group) {
+            return Err(error.to_string());
+        }
+    }
+    if hook.name == name::PACKET_FREED
+        && let Err(reason) = &facts.discard_sites
+    {
+        return Err(reason.clone());
+    }
+    let mut programs = vec![];
+    for place in way.places {
+        programs.extend(program_for(place, facts, accounting)?);
+    }
+    Ok(programs)
+}
+
+const fn is_allowed(variant: Variant, wish: PlanWish) -> bool {
+    match wish {
+        PlanWish::Auto => true,
+        PlanWish::Trampoline => matches!(variant, Variant::Trampoline | Variant::Caller),
+        PlanWish::Kprobe => matches!(variant, Variant::Kprobe),
+        PlanWish::Tracepoint => matches!(variant, Variant::Tracepoint),
+        PlanWish::None => false,
+    }
+}
+
+/// The program for one place: the first that fits the kernel's prototype; none where the place can be
+/// left out.
+fn program_for(
+    place: &[Program],
+    facts: &KernelFacts,
+    accounting: Accounting,
+) -> Result<Option<Program>, String> {
+    let Some(first) = place.first() else { return Ok(None) };
+    let prototype = match first.kind {
+        ProgramKind::Tracepoint => facts.types.tracepoint(first.target),
+        _ => facts.types.function(first.target),
+    };
+    let Some(prototype) = prototype else {
+        // Without CONFIG_IPV6 there is no twin, and nothing for it to count.
+        let has_ipv6 = facts.resolved.offsets.sock_v6_rcv_saddr != 0;
+        if !has_ipv6 && first.target.contains("_v6_") {
+            return Ok(None);
+        }
+        return Err(format!("this kernel has no {}", first.target));
+    };
+    if !prototype.returns && place.iter().all(|program| program.returns == Some(true)) {
+        return Ok(None);
+    }
+    let exit_suffices = prototype.returns && accounting != Accounting::Conditions;
+    if first.need == Need::UnlessExitSuffices && exit_suffices {
+        return Ok(None);
+    }
+    place.iter().find(|program| fits(program, &prototype)).map(|program| Some(*program)).ok_or_else(|| {
+        format!("{} has {} arguments here, or others than expected", first.target, prototype.parameters.len())
+    })
+}
+
+fn fits(program: &Program, prototype: &Prototype) -> bool {
+    let count = prototype.parameters.len();
+    let pointers_fit = program.pointers.iter().all(|(index, structure)| {
+        prototype
+            .parameters
+            .get(*index)
+            .is_some_and(|parameter| matches!(parameter, ParameterType::Pointer(found) if found == structure))
+    });
+    let count_fits = program.arguments.is_empty() || program.arguments.contains(&count);
+    pointers_fit && count_fits
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Plans for kernels and wishes of all kinds.
+use super::*;
+use crate::plan::{catalogue::ProgramKind, test_btf::Kernel};
+
+fn facts(kernel: Kernel) -> KernelFacts {
+    let types = kernel.types();
+    let resolved = ResolvedOffsets::resolve(&types);
+    assert_eq!(resolved.missing, vec![]);
+    let site = AddressRange { start: 1, end: 2 };
+    KernelFacts { types, resolved, discard_sites: Ok(vec![site]), possible_cpus: 4 }
+}
+
+fn wish(plan: PlanWish) -> Wishes {
+    Wishes { plan, ..Wishes::default() }
+}
+
+fn hook<'a>(plan: &'a Plan, name: &str) -> &'a HookPlan {
+    plan.hooks.iter().find(|hook| hook.hook.name == name).unwrap()
+}
+
+/// The names of the programs that would be tried first.
+fn programs(plan: &Plan, name: &str) -> Vec<&'static str> {
+    let first = hook(plan, name).candidates.first();
+    first.map(|first| first.programs.iter().map(|program| program.name).collect()).unwrap_or_default()
+}
+
+fn fail_all(failures: &mut Failures, variants: &[Variant]) {
+    for hook in CATALOGUE {
+        for (index, way) in hook.ways.iter().enumerate() {
+            if variants.contains(&way.variant) {
+                failures.insert((hook.name, index), "not today".to_owned());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_accounting_is_the_most_exact_that_the_wishes_and_the_kernel_allow() {
+    let check = |kernel: Kernel, wishes: Wishes, failed: &[Variant], expected: Accounting| {
+        let mut failures = Failures::new();
+        fail_all(&mut failures, failed);
+        let plan = decide(&facts(kernel), wishes, &failures);
+        assert_eq!(plan.accounting, expected, "{wishes:?} without {failed:?}");
+    };
+    let all = Kernel::default();
+    let functions = [Variant::Trampoline, Variant::Kprobe];
+    let by_conditions =
+        Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
+    check(all, wish(PlanWish::Auto), &[], Accounting::KernelCounters);
+    check(all, wish(PlanWish::Auto), &[Variant::Trampoline], Accounting::KernelCounters);
+    check(all, wish(PlanWish::Auto), &functions, Accounting::SocketDrops);
+    check(all, wish(PlanWish::Trampoline), &[Variant::Trampoline], Accounting::None);
+    check(all, wish(PlanWish::Kprobe), &[], Accounting::KernelCounters);
+    check(all, wish(PlanWish::Tracepoint), &[], Accounting::SocketDrops);
+    check(all, wish(PlanWish::None), &[], Accounting::None);
+    check(all, by_conditions, &[], Accounting::Conditions);
+    check(all, by_conditions, &functions, Accounting::SocketDrops);
+    let no_bracket = Kernel { lacks: &["tcp_check_req"], ..all };
+    check(no_bracket, wish(PlanWish::Auto), &[], Accounting::Conditions);
+    let nothing = Kernel { lacks: &["tcp_conn_request", "inet_sock_set_state"], ..all };
+    check(nothing, wish(PlanWish::Auto), &[], Accounting::None);
+}
+
+#[test]
+fn the_program_fits_the_number_of_arguments_of_the_kernel() {
+    let check = |kernel: Kernel, name: &str, expected: &[&str]| {
+        let plan = decide(&facts(kernel), wish(PlanWish::Trampoline), &Failures::new());
+        assert_eq!(programs(&plan, name), expected);
+    };
+    let (new, old) = (Kernel::default(), Kernel { old: true, ..Kernel::default() });
+    check(
+        new,
+        name::LAST_ACK,
+        &["fexit_tcp_v4_syn_recv_sock_7", "fexit_tcp_v6_syn_recv_sock_7"],
+    );
+    check(
+        old,
+        name::LAST_ACK,
+        &["fexit_tcp_v4_syn_recv_sock_6", "fexit_tcp_v6_syn_recv_sock_6"],
+    );
+    check(new, name::SYN_QUEUED, &["fexit_inet_csk_reqsk_queue_hash_add_3"]);
+    check(old, name::SYN_QUEUED, &["fentry_inet_csk_reqsk_queue_hash_add"]);
+}
+
+#[test]
+fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
+    let mut failures = Failures::new();
+    let kernel = Kernel::default();
+    let before = decide(&facts(kernel), wish(PlanWish::Auto), &failures);
+    assert_eq!(before.settings.last_ack_from_caller, 0);
+    failures.insert((name::LAST_ACK, 0), "errno 524".to_owned());
+    let after = decide(&facts(kernel), wish(PlanWish::Auto), &failures);
+    assert_eq!(after.settings.last_ack_from_caller, 1);
+    assert_eq!(hook(&after, name::LAST_ACK).rejected[0].1, "errno 524");
+    // Without brackets there is no caller that could count it.
+    let wishes = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
+    let by_conditions = decide(&facts(kernel), wishes, &failures);
+    assert_eq!(by_conditions.settings.last_ack_from_caller, 0);
+    assert_eq!(hook(&by_conditions, name::LAST_ACK).candidates[0].variant, Variant::Kprobe);
+}
+
+#[test]
+fn a_forced_plan_has_no_program_of_another_kind_but_where_there_is_only_one() {
+    let check = |wished: PlanWish, kinds: &[ProgramKind]| {
+        let plan = decide(&facts(Kernel::default()), wish(wished), &Failures::new());
+        for hook in plan.hooks.iter().filter(|hook| hook.hook.name != name::SYNACK_RETRANSMITS) {
+            for program in hook.candidates.iter().flat_map(|candidate| &candidate.programs) {
+                assert!(kinds.contains(&program.kind), "{wished:?}: {}", program.name);
+            }
+        }
+        assert!(!hook(&plan, name::SYNACK_RETRANSMITS).candidates.is_empty());
+    };
+    check(PlanWish::Trampoline, &[ProgramKind::Fentry, ProgramKind::Fexit]);
+    check(PlanWish::Kprobe, &[ProgramKind::Kprobe, ProgramKind::Kretprobe]);
+    check(PlanWish::Tracepoint, &[ProgramKind::Tracepoint]);
+}
+
+#[test]
+fn without_the_tracepoint_of_6_3_children_are_followed_by_their_state() {
+    let kernel = Kernel { lacks: &["sk_data_ready"], old: true };
+    let plan = decide(&facts(kernel), wish(PlanWish::Tracepoint), &Failures::new());
+    assert_eq!(programs(&plan, name::ESTABLISHED), ["tp_btf_inet_sock_set_state_child"]);
+    let freed = hook(&plan, name::PACKET_FREED);
+    assert_eq!(freed.candidates, vec![]);
+    assert!(freed.rejected[0].1.contains("kfree_skb has 2 arguments"), "{:?}", freed.rejected);
+}
+
+#[test]
+fn hidden_symbols_cost_the_freed_packets_and_nothing_else() {
+    let mut facts = facts(Kernel::default());
+    facts.discard_sites = Err("hidden".to_owned());
+    let plan = decide(&facts, wish(PlanWish::Tracepoint), &Failures::new());
+    assert_eq!(plan.accounting, Accounting::SocketDrops);
+    assert_eq!(hook(&plan, name::PACKET_FREED).rejected[0].1, "hidden");
+}
+
+#[test]
+fn every_hook_that_is_not_tried_says_why() {
+    let wishes = [PlanWish::Auto, PlanWish::Trampoline, PlanWish::Kprobe, PlanWish::Tracepoint, PlanWish::None];
+    for wished in wishes {
+        let plan = decide(&facts(Kernel::default()), wish(wished), &Failures::new());
+        for hook in &plan.hooks {
+            let reasons = hook.unwanted.is_some() || !hook.rejected.is_empty();
+            assert!(!hook.candidates.is_empty() || reasons, "{wished:?}: {}", hook.hook.name);
+        }
+    }
+}
+
+#[test]
+fn the_map_of_ports_keeps_within_its_budget_on_any_number_of_cpus() {
+    let check = |cpus: usize, expected: u32| assert_eq!(port_entries(cpus), expected, "{cpus}");
+    check(0, 16_384);
+    check(2, 16_384);
+    check(64, 5_461);
+    check(256, 1_365);
+    check(8_192, 1_024);
+}
+
+#[test]
+fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
+    let mut hooks: Vec<&str> = CATALOGUE.iter().map(|hook| hook.name).collect();
+    hooks.sort_unstable();
+    hooks.dedup();
+    assert_eq!(hooks.len(), CATALOGUE.len());
+    let programs = CATALOGUE.iter().flat_map(|hook| hook.ways).flat_map(|way| way.places);
+    let mut names: Vec<&str> = programs.copied().flatten().map(|program| program.name).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}

@@ -1,0 +1,9 @@
+//! From facts about the host to what shall be attached where. Pure: no I/O.
+pub mod catalogue;
+pub mod decide;
+pub mod discard_sites;
+pub mod kernel_types;
+pub mod offsets;
+pub mod outcome;
+#[cfg(test)]
+mod test_btf;

@@ -1,0 +1,105 @@
+//! From the kernel's types to the offsets that the programs need.
+//!
+//! No kernel version is looked at: a field is where BTF says, or what needs it is left out.
+use probe_common::kernel_offsets::KernelOffsets;
+
+use super::kernel_types::{KernelTypes, TypeError};
+
+/// Offsets that belong together: what needs one of a group needs all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetGroup {
+    /// A listener's port, state and accept queue.
+    Socket,
+    /// The kernel's own counters of this CPU.
+    Counters,
+    /// A request's listener.
+    Request,
+    /// A packet's protocol and number of segments.
+    Packet,
+}
+
+/// The offsets of one kernel, and the groups that it lacks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResolvedOffsets {
+    /// What the programs get; fields of missing groups are 0.
+    pub offsets: KernelOffsets,
+    /// Missing groups, with the reason.
+    pub missing: Vec<(OffsetGroup, TypeError)>,
+}
+
+impl ResolvedOffsets {
+    /// Looks every field up.
+    #[must_use]
+    pub fn resolve(types: &KernelTypes) -> Self {
+        let mut resolved = Self::default();
+        let fill: [(OffsetGroup, FillGroup); 4] = [
+            (OffsetGroup::Socket, fill_socket),
+            (OffsetGroup::Counters, fill_counters),
+            (OffsetGroup::Request, fill_request),
+            (OffsetGroup::Packet, fill_packet),
+        ];
+        for (group, fill) in fill {
+            let mut offsets = resolved.offsets;
+            match fill(types, &mut offsets) {
+                Ok(()) => resolved.offsets = offsets,
+                Err(error) => resolved.missing.push((group, error)),
+            }
+        }
+        resolved
+    }
+
+    /// Why a group is missing; `None` when it is there.
+    #[must_use]
+    pub fn why_missing(&self, group: OffsetGroup) -> Option<&TypeError> {
+        self.missing.iter().find(|(missing, _)| *missing == group).map(|(_, error)| error)
+    }
+}
+
+type FillGroup = fn(&KernelTypes, &mut KernelOffsets) -> Result<(), TypeError>;
+
+fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    let common = |field| types.offset("sock", &["__sk_common", field]);
+    to.sock_family = common("skc_family")?;
+    to.sock_state = common("skc_state")?;
+    to.sock_num = common("skc_num")?;
+    to.sock_rcv_saddr = common("skc_rcv_saddr")?;
+    // A kernel without CONFIG_IPV6 has no such field, and no socket that needs it.
+    to.sock_v6_rcv_saddr = common("skc_v6_rcv_saddr").unwrap_or(0);
+    to.sock_net = types.offset("sock", &["__sk_common", "skc_net", "net"])?;
+    to.sock_protocol = types.offset("sock", &["sk_protocol"])?;
+    to.sock_ack_backlog = types.offset("sock", &["sk_ack_backlog"])?;
+    to.sock_max_ack_backlog = types.offset("sock", &["sk_max_ack_backlog"])?;
+    to.sock_drops = types.offset("sock", &["sk_drops"])?;
+    to.inet_sport = types.offset("inet_sock", &["inet_sport"])?;
+    to.net_inum = types.offset("net", &["ns", "inum"])?;
+    Ok(())
+}
+
+fn fill_counters(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    to.net_statistics = types.offset("net", &["mib", "net_statistics"])?;
+    to.bpf_array_pptrs = types.offset("bpf_array", &["pptrs"])?;
+    let overflows = types.enumerator("", "LINUX_MIB_LISTENOVERFLOWS")?;
+    let drops = types.enumerator("", "LINUX_MIB_LISTENDROPS")?;
+    // Read as a pair; neighbours since they were introduced.
+    if drops != overflows + 1 {
+        return Err(TypeError::NoEnumerator("LINUX_MIB_LISTENDROPS after LISTENOVERFLOWS".into()));
+    }
+    to.mib_listen_overflows = types.offset("linux_mib", &["mibs"])? + 8 * overflows;
+    Ok(())
+}
+
+fn fill_request(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    to.request_listener = types.offset("request_sock", &["__req_common", "skc_listener"])?;
+    Ok(())
+}
+
+fn fill_packet(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    to.skb_protocol = types.offset("sk_buff", &["protocol"])?;
+    to.skb_head = types.offset("sk_buff", &["head"])?;
+    to.skb_end = types.offset("sk_buff", &["end"])?;
+    to.shared_info_gso_segs = types.offset("skb_shared_info", &["gso_segs"])?;
+    // Absent before 6.15: 0 is SKB_NOT_DROPPED_YET, no reason of any packet.
+    to.reason_tcp_listen_overflow =
+        types.enumerator("skb_drop_reason", "SKB_DROP_REASON_TCP_LISTEN_OVERFLOW").unwrap_or(0);
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Small kernels for tests: BTF written by hand, parsed by the real parser.
+use super::kernel_types::KernelTypes;
+
+const PTR: u32 = 2;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const CONST: u32 = 10;
+const FUNC: u32 = 12;
+const FUNC_PROTO: u32 = 13;
+
+/// Writes types one by one; each gets the next number, as in a kernel.
+#[derive(Default)]
+pub(super) struct BtfWriter {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    count: u32,
+}
+
+impl BtfWriter {
+    pub(super) fn new() -> Self {
+        // The first string is the empty one; type 1 is an int that stands for anything.
+        let mut writer = Self { strings: vec![0], ..Self::default() };
+        let name = writer.string("int");
+        writer.words(&[name, 1 << 24, 4, 32]);
+        writer.count = 1;
+        writer
+    }
+
+    /// The int.
+    pub(super) const ANYTHING: u32 = 1;
+
+    fn string(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let offset = self.strings.len() as u32;
+        self.strings.extend(text.as_bytes());
+        self.strings.push(0);
+        offset
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        self.types.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    }
+
+    fn begin(&mut self, name: &str, kind: u32, length: usize, size_or_type: u32) -> u32 {
+        let name = self.string(name);
+        self.words(&[name, kind << 24 | length as u32, size_or_type]);
+        self.count += 1;
+        self.count
+    }
+
+    /// A structure with members (name, type, offset in bytes).
+    pub(super) fn structure(&mut self, name: &str, members: &[(&str, u32, u32)]) -> u32 {
+        self.aggregate(name, STRUCT, members)
+    }
+
+    pub(super) fn union(&mut self, name: &str, members: &[(&str, u32, u32)]) -> u32 {
+        self.aggregate(name, UNION, members)
+    }
+
+    fn aggregate(&mut self, name: &str, kind: u32, members: &[(&str, u32, u32)]) -> u32 {
+        let id = self.begin(name, kind, members.len(), 64);
+        for (name, member_type, offset) in members {
+            let name = self.string(name);
+            self.words(&[name, *member_type, offset * 8]);
+        }
+        id
+    }
+
+    pub(super) fn enumeration(&mut self, name: &str, members: &[(&str, u32)]) -> u32 {
+        let id = self.begin(name, ENUM, members.len(), 4);
+        for (name, value) in members {
+            let name = self.string(name);
+            self.words(&[name, *value]);
+        }
+        id
+    }
+
+    pub(super) fn pointer_to(&mut self, pointee: u32) -> u32 {
+        self.begin("", PTR, 0, pointee)
+    }
+
+    pub(super) fn constant(&mut self, of: u32) -> u32 {
+        self.begin("", CONST, 0, of)
+    }
+
+    fn prototype(&mut self, parameters: &[u32], returned: u32) -> u32 {
+        let id = self.begin("", FUNC_PROTO, parameters.len(), returned);
+        for parameter in parameters {
+            self.words(&[0, *parameter]);
+        }
+        id
+    }
+
+    /// A function; `returned` 0 is void.
+    pub(super) fn function(&mut self, name: &str, parameters: &[u32], returned: u32) -> u32 {
+        let prototype = self.prototype(parameters, returned);
+        self.begin(name, FUNC, 0, prototype)
+    }
+
+    /// A tracepoint, with its leading `void *__data`.
+    pub(super) fn tracepoint(&mut self, name: &str, parameters: &[u32]) -> u32 {
+        let data = self.pointer_to(0);
+        let parameters: Vec<u32> = [data].into_iter().chain(parameters.iter().copied()).collect();
+        let prototype = self.prototype(&parameters, 0);
+        let pointer = self.pointer_to(prototype);
+        self.begin(&format!("btf_trace_{name}"), TYPEDEF, 0, pointer)
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        let header: [u32; 5] = [24, 0, types, types, strings];
+        bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(&self.types);
+        bytes.extend(&self.strings);
+        bytes
+    }
+
+    pub(super) fn parse(&self) -> KernelTypes {
+        KernelTypes::parse(&self.bytes()).expect("the test's BTF must be valid")
+    }
+}
+
+/// How a test's kernel differs from one that has everything.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Kernel {
+    /// Functions and tracepoints that it lacks.
+    pub(super) lacks: &'static [&'static str],
+    /// It is as old as 5.10: `void inet_csk_reqsk_queue_hash_add()`, no `rx_sk`, six arguments of
+    /// `tcp_v4_syn_recv_sock()`.
+    pub(super) old: bool,
+}
+
+impl Kernel {
+    pub(super) fn types(self) -> KernelTypes {
+        let mut btf = BtfWriter::new();
+        let any = BtfWriter::ANYTHING;
+        let structures = Structures::write(&mut btf);
+        let Structures { sock, request, skb } = structures;
+        let result = sock;
+        let functions: &[(&str, Vec<u32>, u32)] = &[
+            ("tcp_conn_request", vec![any, any, sock, skb], any),
+            ("tcp_check_req", vec![sock, skb, request, any, any], result),
+            ("tcp_get_cookie_sock", vec![sock, skb, request, any], result),
+            ("tcp_req_err", vec![sock, any, any], 0),
+            ("tcp_v4_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
+            ("tcp_v6_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
+            (
+                "inet_csk_reqsk_queue_hash_add",
+                vec![sock, request, any],
+                if self.old { 0 } else { any },
+            ),
+            ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
+            ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
+            ("cookie_v4_init_sequence", vec![skb, any], any),
+            ("cookie_v6_init_sequence", vec![skb, any], any),
+        ];
+        for (name, parameters, returned) in functions {
+            if !self.lacks.contains(name) {
+                btf.function(name, parameters, *returned);
+            }
+        }
+        let freed = if self.old { vec![skb, any] } else { vec![skb, any, any, sock] };
+        let tracepoints: &[(&str, Vec<u32>)] = &[
+            ("sk_data_ready", vec![sock]),
+            ("inet_sock_set_state", vec![sock, any, any]),
+            ("tcp_retransmit_synack", vec![sock, request]),
+            ("kfree_skb", freed),
+        ];
+        for (name, parameters) in tracepoints {
+            if !self.lacks.contains(name) {
+                btf.tracepoint(name, parameters);
+            }
+        }
+        btf.parse()
+    }
+}
+
+fn syn_recv_sock(old: bool, sock: u32, skb: u32) -> Vec<u32> {
+    let any = BtfWriter::ANYTHING;
+    let mut parameters = vec![sock, skb, any, any, any, any];
+    parameters.extend((!old).then_some(any));
+    parameters
+}
+
+/// Pointers to the structures that every kernel has.
+struct Structures {
+    sock: u32,
+    request: u32,
+    skb: u32,
+}
+
+impl Structures {
+    fn write(btf: &mut BtfWriter) -> Self {
+        let any = BtfWriter::ANYTHING;
+        let mib = btf.structure("netns_mib", &[("net_statistics", any, 24)]);
+        let common = btf.structure("ns_common", &[("inum", any, 16)]);
+        btf.structure("net", &[("ns", common, 128), ("mib", mib, 512)]);
+        let possible_net = btf.structure("", &[("net", any, 0)]);
+        let fields = ["skc_family", "skc_state", "skc_num", "skc_rcv_saddr", "skc_v6_rcv_saddr"];
+        let mut members: Vec<(&str, u32, u32)> =
+            fields.iter().zip((0..).step_by(16)).map(|(name, offset)| (*name, any, offset)).collect();
+        members.push(("skc_net", possible_net, 96));
+        let listener = btf.union("", &[("skc_flags", any, 0), ("skc_listener", any, 0)]);
+        members.push(("", listener, 104));
+        let sock_common = btf.structure("sock_common", &members);
+        let plain = ["sk_protocol", "sk_ack_backlog", "sk_max_ack_backlog", "sk_drops"];
+        let mut members: Vec<(&str, u32, u32)> =
+            plain.iter().zip((200..).step_by(8)).map(|(name, offset)| (*name, any, offset)).collect();
+        members.push(("__sk_common", sock_common, 0));
+        let sock = btf.structure("sock", &members);
+        btf.structure("inet_sock", &[("sk", sock, 0), ("inet_sport", any, 800)]);
+        let request = btf.structure("request_sock", &[("__req_common", sock_common, 0)]);
+        let skb =
+            btf.structure("sk_buff", &[("protocol", any, 8), ("head", any, 16), ("end", any, 24)]);
+        btf.structure("skb_shared_info", &[("gso_segs", any, 4)]);
+        btf.structure("bpf_array", &[("pptrs", any, 312)]);
+        btf.structure("linux_mib", &[("mibs", any, 0)]);
+        btf.enumeration("", &[("LINUX_MIB_LISTENOVERFLOWS", 19), ("LINUX_MIB_LISTENDROPS", 20)]);
+        btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_TCP_LISTEN_OVERFLOW", 40)]);
+        Self {
+            sock: btf.pointer_to(sock),
+            request: btf.pointer_to(request),
+            skb: btf.pointer_to(skb),
+        }
+    }
+}

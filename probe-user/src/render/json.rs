@@ -1,0 +1,34 @@
+//! The model as JSON, for `/api/v1/snapshot` and `snapshot --format json`.
+//!
+//! An envelope with a version, so that a reader knows what it holds: within a version fields are
+//! only added. Integers keep all their digits.
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::BuildInfo;
+use crate::model::Model;
+
+/// The version of [`Snapshot`]'s JSON form.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// What is written and can be read back; the model borrowed in the one case, owned in the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot<M = Model, B = BuildInfo> {
+    /// [`SNAPSHOT_VERSION`] of the writer.
+    pub version: u32,
+    /// What wrote it, and on what.
+    pub build: B,
+    /// Everything that is known.
+    pub model: M,
+}
+
+/// Writes the snapshot with indentation and a final line break.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> io::Result<()> {
+    let snapshot = Snapshot { version: SNAPSHOT_VERSION, build, model };
+    serde_json::to_writer_pretty(&mut *writer, &snapshot)?;
+    writer.write_all(b"\n")
+}

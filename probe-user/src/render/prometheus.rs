@@ -1,0 +1,205 @@
+//! The model in Prometheus' text format, version 0.0.4.
+//!
+//! Families come sorted by name, as from every client library, and a family without a sample is
+//! left out: what cannot be known is absent, never 0. Every number becomes a 64-bit float, which
+//! is what Prometheus stores: integers up to 2^53 survive exactly, above that the nearest float is
+//! written (the JSON renderer keeps all digits).
+use std::{collections::BTreeMap, io};
+
+use prometheus::{
+    Encoder, TextEncoder,
+    proto::{Counter, Gauge, LabelPair, Metric as Sample, MetricFamily, MetricType},
+};
+
+use super::{BuildInfo, words};
+use crate::{
+    metrics::{Kind, Metric, catalogue},
+    model::{Handshakes, Model, Namespace, Port},
+    sample::OwnCostSample,
+};
+
+/// The content type of what [`write()`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Identity of the row for ports past the budget of the kernel's map.
+const OTHER: [&str; 3] = ["other", "other", "other"];
+
+/// The loss that fills the row [`OTHER`].
+const PORT_MAP_FULL: &str = "port_map_full";
+
+/// Writes every metric that is known.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> io::Result<()> {
+    TextEncoder::new().encode(&families(model, build), writer).map_err(|error| match error {
+        prometheus::Error::Io(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
+/// Every family that has a sample, sorted by name.
+#[must_use]
+pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
+    let mut exposition = Exposition::default();
+    for port in &model.ports {
+        exposition.add_port(port, words::sockets_are_known(model, port));
+    }
+    if let Some(other) = model.other.as_ref().filter(|other| other_is_used(model, other)) {
+        exposition.add_handshakes(OTHER, other);
+    }
+    for namespace in &model.namespaces {
+        exposition.add_namespace(namespace);
+    }
+    exposition.add_probe(model, build);
+    exposition.add_process(&model.own_cost);
+    exposition.families.into_values().collect()
+}
+
+/// Whether the row for ports past the budget says anything. Most hosts never need it.
+fn other_is_used(model: &Model, other: &Handshakes) -> bool {
+    let past_the_budget = model.losses.get(PORT_MAP_FULL).copied();
+    let overflows = other.accept_queue_overflows.total();
+    let counters = port_counters(other).map(|(_, count)| count);
+    counters.into_iter().chain([overflows, past_the_budget]).flatten().any(|count| count > 0)
+}
+
+/// The counters of a port that have one number each.
+fn port_counters(handshakes: &Handshakes) -> [(&'static Metric, Option<u64>); 7] {
+    [
+        (&catalogue::SYN_RECEIVED, handshakes.syn_received),
+        (&catalogue::SYN_QUEUED, handshakes.syn_queued),
+        (&catalogue::LAST_ACK_RECEIVED, handshakes.last_ack_received),
+        (&catalogue::LAST_ACK_REFUSED, handshakes.last_ack_refused),
+        (&catalogue::ESTABLISHED, handshakes.established),
+        (&catalogue::SYNACK_RETRANSMITS, handshakes.synack_retransmits),
+        (&catalogue::LISTEN_DROPS, handshakes.listen_drops),
+    ]
+}
+
+/// The families under construction.
+#[derive(Default)]
+struct Exposition {
+    families: BTreeMap<&'static str, MetricFamily>,
+}
+
+impl Exposition {
+    fn add_port(&mut self, port: &Port, sockets_are_known: bool) {
+        let netns = port.id.netns.to_string();
+        let address = port.id.address.to_string();
+        let number = port.id.port.to_string();
+        let identity = [netns.as_str(), &address, &number];
+        self.add_handshakes(identity, &port.handshakes);
+        if sockets_are_known {
+            self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
+        }
+        // A closed port has no queue, so it has no length and no limit either.
+        if !port.listeners.is_empty() {
+            let length = port.listeners.iter().map(|one| u64::from(one.accept_queue_length)).sum();
+            let limit = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
+            self.add_known(&catalogue::ACCEPT_QUEUE_LENGTH, &identity, Some(length));
+            self.add_known(&catalogue::ACCEPT_QUEUE_LIMIT, &identity, Some(limit));
+        }
+    }
+
+    fn add_handshakes(&mut self, identity: [&str; 3], handshakes: &Handshakes) {
+        for (metric, count) in port_counters(handshakes) {
+            self.add_known(metric, &identity, count);
+        }
+        let [netns, address, port] = identity;
+        let overflows = handshakes.accept_queue_overflows;
+        for (stage, count) in
+            [("syn", overflows.syn), ("ack", overflows.ack), ("undivided", overflows.undivided)]
+        {
+            let labels = [netns, address, port, stage];
+            self.add_known(&catalogue::ACCEPT_QUEUE_OVERFLOWS, &labels, count);
+        }
+    }
+
+    fn add_namespace(&mut self, namespace: &Namespace) {
+        let netns = namespace.netns.to_string();
+        for (metric, count) in [
+            (&catalogue::NETNS_LISTEN_OVERFLOWS, namespace.listen_overflows),
+            (&catalogue::NETNS_LISTEN_DROPS, namespace.listen_drops),
+            (&catalogue::NETNS_UNATTRIBUTED_OVERFLOWS, namespace.unattributed_overflows),
+            (&catalogue::NETNS_UNATTRIBUTED_DROPS, namespace.unattributed_drops),
+            (&catalogue::NETNS_READABLE, Some(u64::from(namespace.error.is_none()))),
+        ] {
+            self.add_known(metric, &[&netns], count);
+        }
+    }
+
+    fn add_probe(&mut self, model: &Model, build: &BuildInfo) {
+        for hook in &model.plan.hooks {
+            let variant = hook.variant.map_or("skipped", |variant| variant.label());
+            self.add(&catalogue::HOOK_INFO, &[&hook.hook, variant, &hook.reason], 1.0);
+        }
+        let method = model.plan.coverage.accounting.label();
+        self.add(&catalogue::ACCOUNTING_INFO, &[method], 1.0);
+        self.add(&catalogue::BUILD_INFO, &[&build.version, &build.kernel], 1.0);
+        for (reason, count) in &model.losses {
+            self.add_known(&catalogue::LOST_EVENTS, &[reason], Some(*count));
+        }
+        self.add_known(&catalogue::MAPS_MEMORY, &[], model.own_cost.map_bytes);
+    }
+
+    fn add_process(&mut self, cost: &OwnCostSample) {
+        let seconds = [
+            (&catalogue::PROCESS_CPU, cost.cpu_seconds),
+            (&catalogue::PROCESS_START_TIME, cost.start_unix_seconds),
+        ];
+        for (metric, value) in seconds {
+            if let Some(value) = value {
+                self.add(metric, &[], value);
+            }
+        }
+        self.add_known(&catalogue::PROCESS_RESIDENT_MEMORY, &[], cost.resident_bytes);
+        self.add_known(&catalogue::PROCESS_OPEN_DESCRIPTORS, &[], cost.open_descriptors);
+    }
+
+    /// Adds a count, or nothing where it is not known.
+    fn add_known(&mut self, metric: &'static Metric, labels: &[&str], count: Option<u64>) {
+        if let Some(count) = count {
+            self.add(metric, labels, count as f64);
+        }
+    }
+
+    /// Adds a sample. The label values are in the order of the catalogue's labels.
+    fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let mut sample = Sample::from_label(
+            metric.labels.iter().zip(labels).map(|(label, text)| pair(label.name(), text)).collect(),
+        );
+        match metric.kind {
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                sample.set_counter(counter);
+            }
+            Kind::Gauge | Kind::Info => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                sample.set_gauge(gauge);
+            }
+        }
+        let family = self.families.entry(metric.name).or_insert_with(|| empty_family(metric));
+        family.mut_metric().push(sample);
+    }
+}
+
+fn empty_family(metric: &Metric) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge | Kind::Info => MetricType::GAUGE,
+    });
+    family
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}

@@ -1,0 +1,109 @@
+//! Sentences that more than one renderer says.
+use crate::{
+    model::{Model, Namespace, Port},
+    plan::outcome::{Accounting, Coverage},
+};
+
+/// What a method of accounting does, in one plain sentence.
+pub(super) const fn meaning(accounting: Accounting) -> &'static str {
+    match accounting {
+        Accounting::KernelCounters => {
+            "exact: the kernel's own counters are read before and after each packet"
+        }
+        Accounting::Conditions => {
+            "exact but for races with accept(): the kernel's own comparisons are made again after \
+             each packet"
+        }
+        Accounting::SocketDrops => {
+            "the drops of each socket, and of them those that the namespace's counters prove to be \
+             overflows; the rest is shown as unattributed"
+        }
+        Accounting::None => "nothing is counted per port, only per network namespace",
+    }
+}
+
+/// What the attached hooks do not give, in the words of the report; empty when they give all.
+pub(super) fn not_measured(coverage: &Coverage) -> Vec<&'static str> {
+    let exact = matches!(coverage.accounting, Accounting::KernelCounters | Accounting::Conditions);
+    let divided = exact || coverage.accounting == Accounting::None;
+    let clean = coverage.accounting != Accounting::SocketDrops || coverage.discards_known;
+    [
+        (coverage.syn_received, "SYNs received"),
+        (coverage.syn_queued, "SYNs queued"),
+        (coverage.last_ack_received, "last ACKs received"),
+        (coverage.last_ack_refused, "last ACKs refused"),
+        (coverage.established, "established connections"),
+        (coverage.synack_retransmits, "SYN-ACK retransmits"),
+        (coverage.accounting != Accounting::None, "overflows and drops per port"),
+        (divided, "the stage of an overflow"),
+        (clean, "drops without other discarded segments"),
+    ]
+    .into_iter()
+    .filter_map(|(given, what)| (!given).then_some(what))
+    .collect()
+}
+
+/// The namespaces that could not be read whole.
+pub(super) fn unreadable(model: &Model) -> impl Iterator<Item = (&Namespace, &str)> {
+    model.namespaces.iter().filter_map(|namespace| Some((namespace, namespace.error.as_deref()?)))
+}
+
+/// Whether "no listeners" means that the port is closed, rather than that nobody could look.
+pub(super) fn sockets_are_known(model: &Model, port: &Port) -> bool {
+    let mut namespaces = model.namespaces.iter();
+    !port.listeners.is_empty()
+        || namespaces.any(|namespace| namespace.netns == port.id.netns && namespace.error.is_none())
+}
+
+/// The text on one line, whatever it was: control characters become spaces.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> Coverage {
+        Coverage {
+            syn_received: true,
+            syn_queued: true,
+            established: true,
+            last_ack_received: true,
+            last_ack_refused: true,
+            synack_retransmits: true,
+            accounting: Accounting::KernelCounters,
+            discards_known: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(coverage: Coverage, expected: &[&str]) {
+        assert_eq!(not_measured(&coverage), expected);
+    }
+
+    #[test]
+    fn exact_accounting_needs_no_knowledge_of_discards() {
+        check(everything(), &[]);
+        check(Coverage { accounting: Accounting::Conditions, ..everything() }, &[]);
+    }
+
+    #[test]
+    fn socket_drops_lose_the_stage_and_perhaps_the_cleanness() {
+        let socket_drops = Coverage { accounting: Accounting::SocketDrops, ..everything() };
+        let stage = "the stage of an overflow";
+        check(socket_drops, &[stage, "drops without other discarded segments"]);
+        check(Coverage { discards_known: true, ..socket_drops }, &[stage]);
+    }
+
+    #[test]
+    fn without_accounting_its_details_are_not_complained_about() {
+        let none = Coverage { accounting: Accounting::None, established: false, ..everything() };
+        check(none, &["established connections", "overflows and drops per port"]);
+    }
+
+    #[test]
+    fn line_breaks_become_spaces() {
+        assert_eq!(one_line("a\nb\tc"), "a b c");
+    }
+}

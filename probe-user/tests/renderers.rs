@@ -1,0 +1,207 @@
+//! Every renderer against its golden files, and what must hold for any model at all.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test renderers` rewrites the golden files: read the difference
+//! before you commit it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints spare test functions, but not the functions that tests call"
+)]
+
+#[path = "renderers/arbitrary.rs"]
+mod arbitrary;
+#[path = "renderers/exposition.rs"]
+mod exposition;
+#[path = "renderers/models.rs"]
+mod models;
+
+use std::{env, fs, path::Path};
+
+use proptest::prelude::*;
+use tcp_backlog_probe::{
+    metrics::{Kind, Metric, catalogue::CATALOGUE},
+    model::Model,
+    render::{BuildInfo, check, json, markdown, prometheus, table},
+};
+
+use self::exposition::{Family, Sample};
+
+/// Compares with a file, named from `tests/golden`, or writes it when asked to.
+#[track_caller]
+fn check_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        actual == expected,
+        "{} is out of date; UPDATE_GOLDEN=1 rewrites it. Now it would be:\n{actual}",
+        path.display()
+    );
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
+    let mut bytes = Vec::new();
+    write(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn exposition_of(model: &Model) -> String {
+    text(|writer| prometheus::write(model, &models::build(), writer))
+}
+
+fn parsed(model: &Model) -> Vec<Family> {
+    let text = exposition_of(model);
+    exposition::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[track_caller]
+fn check_every_format(name: &str, model: &Model) {
+    let build = models::build();
+    check_golden(&format!("{name}.prom"), &exposition_of(model));
+    check_golden(&format!("{name}.json"), &text(|writer| json::write(model, &build, writer)));
+    check_golden(&format!("{name}.table.txt"), &text(|writer| table::write(model, writer)));
+    check_golden(&format!("{name}.check.txt"), &text(|writer| check::write(model, &build, "auto", writer)));
+}
+
+#[test]
+fn a_host_with_trampolines_is_shown_whole() {
+    check_every_format("trampoline", &models::trampoline());
+}
+
+#[test]
+fn a_hardened_host_with_tracepoints_shows_what_it_can() {
+    check_every_format("tracepoint", &models::tracepoint());
+}
+
+#[test]
+fn a_host_without_bpf_still_shows_what_sock_diag_and_proc_give() {
+    check_every_format("without_bpf", &models::without_bpf());
+}
+
+#[test]
+fn the_published_metrics_page_is_the_one_that_the_catalogue_makes() {
+    check_golden("../../../docs/METRICS.md", &text(markdown::write));
+}
+
+#[test]
+fn a_closed_port_has_no_queue_but_a_port_that_nobody_could_look_at_has_no_listener_count_either() {
+    let text = exposition_of(&models::tracepoint());
+    let closed = r#"tcp_backlog_listeners{netns="4026531840",address="127.0.0.1",port="9000"} 0"#;
+    assert!(text.contains(closed), "{text}");
+    for line in text.lines().filter(|line| line.contains(r#"netns="4026532199""#)) {
+        assert!(!line.starts_with("tcp_backlog_listeners"), "{line}");
+    }
+}
+
+#[test]
+fn a_count_past_the_precision_of_floats_is_the_nearest_float() {
+    let mut model = models::trampoline();
+    model.losses.insert("port_map_full".to_owned(), u64::MAX);
+    let lost = parsed(&model);
+    let lost = lost.iter().find(|family| family.name == "tcp_backlog_lost_events_total").unwrap();
+    let full = lost.samples.iter().find(|sample| sample.value > 1.0).unwrap();
+    assert_eq!(full.value, u64::MAX as f64);
+}
+
+/// The sample lines of a family that have the identity.
+fn find<'a>(families: &'a [Family], name: &str, identity: &[(&str, String)]) -> Vec<&'a Sample> {
+    let family = families.iter().filter(|family| family.name == name);
+    family.flat_map(|family| &family.samples).filter(|sample| sample.has(identity)).collect()
+}
+
+fn check_against_catalogue(family: &Family) -> Result<(), TestCaseError> {
+    let metric: &Metric = CATALOGUE
+        .iter()
+        .find(|metric| metric.name == family.name)
+        .ok_or_else(|| TestCaseError::fail(format!("{} is not catalogued", family.name)))?;
+    let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+    prop_assert_eq!(&family.kind, kind);
+    prop_assert_eq!(&family.help, metric.help);
+    for sample in &family.samples {
+        let labels: Vec<_> = sample.labels.iter().map(|(name, _)| name.as_str()).collect();
+        let expected: Vec<_> = metric.labels.iter().map(|label| label.name()).collect();
+        prop_assert_eq!(labels, expected);
+        prop_assert!(metric.kind != Kind::Info || sample.value == 1.0);
+    }
+    Ok(())
+}
+
+fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCaseError> {
+    for port in &model.ports {
+        let identity = [
+            ("netns", port.id.netns.to_string()),
+            ("address", port.id.address.to_string()),
+            ("port", port.id.port.to_string()),
+        ];
+        let counts = &port.handshakes;
+        for (name, count) in [
+            ("tcp_backlog_syn_received_total", counts.syn_received),
+            ("tcp_backlog_syn_queued_total", counts.syn_queued),
+            ("tcp_backlog_last_ack_received_total", counts.last_ack_received),
+            ("tcp_backlog_last_ack_refused_total", counts.last_ack_refused),
+            ("tcp_backlog_established_total", counts.established),
+            ("tcp_backlog_synack_retransmits_total", counts.synack_retransmits),
+            ("tcp_backlog_listen_drops_total", counts.listen_drops),
+        ] {
+            let found: Vec<_> =
+                find(families, name, &identity).into_iter().map(|sample| sample.value).collect();
+            let expected: Vec<_> = count.into_iter().map(|count| count as f64).collect();
+            prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
+        }
+        let overflows = find(families, "tcp_backlog_accept_queue_overflows_total", &identity);
+        let sum: f64 = overflows.iter().map(|sample| sample.value).sum();
+        prop_assert_eq!(sum, counts.accept_queue_overflows.total().unwrap_or(0) as f64);
+        let limits = find(families, "tcp_backlog_accept_queue_limit", &identity);
+        let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
+        prop_assert_eq!(limits.len(), usize::from(!port.listeners.is_empty()));
+        prop_assert!(limits.iter().all(|sample| sample.value == limit as f64));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_model_gives_a_strictly_valid_exposition_of_catalogued_metrics(
+        model in arbitrary::model(),
+    ) {
+        let text = exposition_of(&model);
+        let families = exposition::parse(&text)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        for family in &families {
+            check_against_catalogue(family)?;
+        }
+        check_port_numbers(&model, &families)?;
+        let reasons = find(&families, "tcp_backlog_hook_info", &[]);
+        let reasons: Vec<_> = reasons.iter().filter_map(|sample| sample.label("reason")).collect();
+        let expected: Vec<_> = model.plan.hooks.iter().map(|hook| hook.reason.as_str()).collect();
+        prop_assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn any_model_survives_json_with_every_digit(model in arbitrary::model()) {
+        let text = text(|writer| json::write(&model, &models::build(), writer));
+        let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(back.version, json::SNAPSHOT_VERSION);
+        prop_assert_eq!(back.model, model);
+    }
+
+    #[test]
+    fn any_model_gives_an_aligned_table_with_one_line_per_port(model in arbitrary::model()) {
+        let text = text(|writer| table::write(&model, writer));
+        let lines: Vec<_> = text.lines().collect();
+        let (_, rows) = lines.split_last().unwrap();
+        prop_assert!(rows.iter().all(|row| row.chars().count() == rows[0].chars().count()));
+        let ports = rows.iter().skip(1).filter(|row| !row.starts_with("other")).count();
+        prop_assert_eq!(ports, model.ports.len());
+    }
+
+    #[test]
+    fn any_model_gives_a_report_without_stray_lines(model in arbitrary::model()) {
+        let text = text(|writer| check::write(&model, &models::build(), "auto", writer));
+        let unreadable = model.namespaces.iter().filter(|one| one.error.is_some()).count();
+        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable);
+    }
+}

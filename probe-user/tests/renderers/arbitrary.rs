@@ -1,0 +1,147 @@
+//! Arbitrary models: any text where text is free, any count that a float can hold.
+use std::net::IpAddr;
+
+use proptest::{array, collection, option, prelude::*};
+use tcp_backlog_probe::{
+    model::{Handshakes, Listener, Model, Namespace, Overflows, Port},
+    plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
+    sample::{OwnCostSample, PortId},
+};
+
+/// Counts up to 2^53, which a float holds exactly, small ones as often as large ones.
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![0..5_u64, 0..=1_u64 << 53]
+}
+
+/// Any text, with what needs escaping more often than chance would have it.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[a\"\\\\\n{}=, #\r]{0,12}"]
+}
+
+fn handshakes() -> impl Strategy<Value = Handshakes> {
+    let overflows = prop_oneof![
+        (option::of(count()), option::of(count())).prop_map(|(syn, ack)| Overflows {
+            syn,
+            ack,
+            undivided: None
+        }),
+        option::of(count()).prop_map(|undivided| Overflows { undivided, ..Overflows::default() }),
+    ];
+    (array::uniform7(option::of(count())), overflows).prop_map(|(counts, overflows)| {
+        let [syn_received, syn_queued, established, last_ack_received, ..] = counts;
+        let [.., last_ack_refused, synack_retransmits, listen_drops] = counts;
+        Handshakes {
+            syn_received,
+            syn_queued,
+            established,
+            last_ack_received,
+            last_ack_refused,
+            synack_retransmits,
+            accept_queue_overflows: overflows,
+            listen_drops,
+        }
+    })
+}
+
+fn listener() -> impl Strategy<Value = Listener> {
+    any::<(u32, u32, u32)>().prop_map(|(accept_queue_length, accept_queue_limit, inode)| Listener {
+        accept_queue_length,
+        accept_queue_limit,
+        inode,
+    })
+}
+
+fn ports() -> impl Strategy<Value = Vec<Port>> {
+    let id = (0..4_u32, any::<IpAddr>(), any::<u16>()).prop_map(|(netns, address, port)| PortId {
+        netns,
+        address,
+        port,
+    });
+    let rest = (handshakes(), collection::vec(listener(), 0..3));
+    collection::btree_map(id, rest, 0..8).prop_map(|ports| {
+        ports.into_iter().map(|(id, (handshakes, listeners))| Port { id, handshakes, listeners }).collect()
+    })
+}
+
+fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
+    let rest = (array::uniform4(option::of(count())), option::of(text()));
+    collection::btree_map(0..4_u32, rest, 0..4).prop_map(|namespaces| {
+        let namespaces = namespaces.into_iter().map(|(netns, (counts, error))| {
+            let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops] = counts;
+            Namespace {
+                netns,
+                listen_overflows,
+                listen_drops,
+                unattributed_overflows,
+                unattributed_drops,
+                error,
+            }
+        });
+        namespaces.collect()
+    })
+}
+
+fn plan() -> impl Strategy<Value = PlanOutcome> {
+    let variant = prop_oneof![
+        Just(Variant::Trampoline),
+        Just(Variant::Caller),
+        Just(Variant::Kprobe),
+        Just(Variant::Tracepoint),
+    ];
+    let accounting = prop_oneof![
+        Just(Accounting::KernelCounters),
+        Just(Accounting::Conditions),
+        Just(Accounting::SocketDrops),
+        Just(Accounting::None),
+    ];
+    let hooks = collection::btree_map("[a-z_]{1,12}", (option::of(variant), text()), 0..5);
+    let given = any::<[bool; 7]>();
+    (hooks, given, accounting).prop_map(|(hooks, given, accounting)| {
+        let [syn_received, syn_queued, established, last_ack_received, ..] = given;
+        let [.., last_ack_refused, synack_retransmits, discards_known] = given;
+        let hook = |(hook, (variant, reason))| HookOutcome {
+            hook,
+            measures: "something".to_owned(),
+            attached_to: Vec::new(),
+            variant,
+            reason,
+        };
+        PlanOutcome {
+            hooks: hooks.into_iter().map(hook).collect(),
+            coverage: Coverage {
+                syn_received,
+                syn_queued,
+                established,
+                last_ack_received,
+                last_ack_refused,
+                synack_retransmits,
+                accounting,
+                discards_known,
+            },
+        }
+    })
+}
+
+/// A model in which nothing fits anything else.
+pub(crate) fn model() -> impl Strategy<Value = Model> {
+    let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
+    // Quarters of a second: JSON's decimal fractions hold them exactly.
+    let seconds = any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0);
+    let cost = (option::of(count()), option::of(seconds));
+    (plan(), ports(), option::of(handshakes()), namespaces(), losses, cost).prop_map(
+        |(plan, ports, other, namespaces, losses, (bytes, seconds))| Model {
+            plan,
+            ports,
+            other,
+            namespaces,
+            losses,
+            own_cost: OwnCostSample {
+                cpu_seconds: seconds,
+                resident_bytes: bytes,
+                start_unix_seconds: seconds,
+                open_descriptors: bytes,
+                map_bytes: bytes,
+            },
+        },
+    )
+}

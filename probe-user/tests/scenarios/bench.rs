@@ -1,0 +1,224 @@
+//! A daemon, a namespace to make traffic in, and the comparison of the two.
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Setup,
+    expected::Expected,
+    support::{
+        daemon::Daemon,
+        kernel_counters::KernelCounters,
+        metrics::{Metrics, PortNumbers},
+        namespace::Namespace,
+        wait::{ensure, wait_until},
+    },
+};
+
+/// How long the daemon and the kernel may disagree while no counter moves. The kernel raises its
+/// counter an instant before the hook at the end of the same function runs, and an emulated
+/// processor may be held up in between; what is wrong for longer was counted wrongly.
+const DISAGREEMENT: Duration = Duration::from_secs(15);
+
+/// A daemon and the namespace that it is held against.
+pub(crate) struct Bench {
+    /// Where the traffic is.
+    pub(crate) namespace: Namespace,
+    daemon: Daemon,
+    full: bool,
+    start: KernelCounters,
+    /// What was counted before in a namespace with the same inode number.
+    earlier: KernelCounters,
+    /// Every total of the namespace in the scrape before: none may shrink or vanish.
+    totals: RefCell<Vec<(String, u64)>>,
+}
+
+/// The kernel and the daemon at one instant.
+pub(crate) struct Moment {
+    /// What the kernel counted since the daemon was ready.
+    pub(crate) kernel: KernelCounters,
+    /// What the kernel counted since the namespace was made.
+    ever: KernelCounters,
+    /// What the daemon says.
+    pub(crate) metrics: Metrics,
+    netns: u64,
+    full: bool,
+}
+
+impl Bench {
+    /// Makes a namespace and starts a daemon.
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self::around(Namespace::new(), setup)
+    }
+
+    /// Starts a daemon when the namespace exists, and maybe holds traffic, already.
+    pub(crate) fn around(namespace: Namespace, setup: Setup) -> Self {
+        let daemon = setup.start_daemon();
+        let full = has_stages(setup, &daemon.scrape());
+        let start = namespace.counters();
+        let totals = RefCell::default();
+        Self { namespace, daemon, full, start, earlier: KernelCounters::default(), totals }
+    }
+
+    /// Goes on in a new namespace, with the same daemon, which is not asked for anything meanwhile.
+    pub(crate) fn move_to(&mut self, namespace: Namespace) {
+        self.start = KernelCounters::default();
+        self.totals = RefCell::default();
+        self.namespace = namespace;
+    }
+
+    /// The same, in a new namespace that has the old one's inode number.
+    pub(crate) fn move_to_namesake(mut self) -> Self {
+        self.earlier = self.kernel();
+        self.start = KernelCounters::default();
+        self.totals = RefCell::default();
+        self.namespace = self.namespace.into_namesake();
+        self
+    }
+
+    /// Whether the hooks are on the kernel's functions rather than on its tracepoints.
+    pub(crate) const fn full(&self) -> bool {
+        self.full
+    }
+
+    /// What the kernel counted since the daemon was ready.
+    pub(crate) fn kernel(&self) -> KernelCounters {
+        self.namespace.counters().since(&self.start)
+    }
+
+    /// Waits until the kernel's counters fulfil a condition.
+    pub(crate) fn wait_for(&self, what: &str, holds: impl Fn(&KernelCounters) -> bool) {
+        wait_until(what, || {
+            let kernel = self.kernel();
+            ensure(holds(&kernel), || format!("{kernel:?}"))
+        });
+    }
+
+    /// Compares at an instant at which no counter moves: clients send again what was lost, and
+    /// the kernel and the daemon cannot be read at the same time.
+    pub(crate) fn compare(&self, what: &str, check: impl Fn(&Moment) -> Result<(), String>) {
+        let mut first_failure: Option<Instant> = None;
+        wait_until(what, || {
+            let moment = self.quiet_moment()?;
+            let outcome = moment.check_namespace(&self.earlier).and_then(|()| check(&moment));
+            if let Err(failure) = &outcome {
+                let since = first_failure.get_or_insert_with(Instant::now).elapsed();
+                assert!(since < DISAGREEMENT, "{what}: {failure}\n{:?}", moment.kernel);
+            }
+            outcome
+        });
+    }
+
+    /// Reads the kernel, the daemon and the kernel again; an error when the kernel moved.
+    fn quiet_moment(&self) -> Result<Moment, String> {
+        let before = self.namespace.counters();
+        let metrics = self.daemon.scrape();
+        let after = self.namespace.counters();
+        self.check_totals_grow(&metrics);
+        ensure(before == after, || format!("the kernel's counters move: {before:?}, {after:?}"))?;
+        let (kernel, netns) = (after.since(&self.start), self.namespace.inode());
+        Ok(Moment { kernel, ever: after, metrics, netns, full: self.full })
+    }
+
+    /// No total of the namespace shrinks or vanishes while the daemon runs.
+    fn check_totals_grow(&self, metrics: &Metrics) {
+        let totals = metrics.totals_of_namespace(self.namespace.inode());
+        for (series, value) in self.totals.replace(totals.clone()) {
+            let now = totals.iter().find(|(name, _)| *name == series).map(|(_, value)| *value);
+            assert!(now >= Some(value), "{series} was {value} and is {now:?}");
+        }
+    }
+}
+
+impl Moment {
+    /// What the daemon says of a port.
+    pub(crate) fn port(&self, address: SocketAddr) -> PortNumbers {
+        self.metrics.port(self.netns, address)
+    }
+
+    /// The port has exactly these numbers.
+    pub(crate) fn expect(&self, address: SocketAddr, expected: Expected) -> Result<(), String> {
+        expected.compare(&self.port(address), self.full).map_err(|failure| format!("{address}: {failure}"))
+    }
+
+    /// One listener is open on the port, with this queue.
+    pub(crate) fn expect_queue(&self, address: SocketAddr, length: u64, limit: u32) -> Result<(), String> {
+        let port = self.port(address);
+        let seen = (port.queue_length, port.queue_limit, port.listeners);
+        let expected = (Some(length), Some(u64::from(limit)), Some(1));
+        ensure(seen == expected, || format!("{address}: queue {seen:?}, expected {expected:?}"))
+    }
+
+    /// How many SYNs the clients sent again: what the kernel counts, less the SYN-ACKs among it.
+    pub(crate) fn client_syn_retransmits(&self, ports: &[PortNumbers]) -> u64 {
+        let synacks: u64 = ports.iter().filter_map(|port| port.synack_retransmits).sum();
+        self.kernel.syn_retransmits.saturating_sub(synacks)
+    }
+
+    /// The overflows and drops that the tracepoint plan could charge to no port, and said so.
+    pub(crate) fn unattributed(&self) -> (u64, u64) {
+        let of = |what: &str| {
+            self.of_namespace(&format!("tcp_backlog_netns_unattributed_{what}_total")).unwrap_or_default()
+        };
+        (of("overflows"), of("drops"))
+    }
+
+    /// What must hold in every scenario, whatever the traffic was.
+    fn check_namespace(&self, earlier: &KernelCounters) -> Result<(), String> {
+        let lost = self.metrics.sum("tcp_backlog_lost_events_total", &[]);
+        ensure(lost == Some(0), || format!("lost events: {lost:?}"))?;
+        let unattributed = self.of_namespace("tcp_backlog_netns_unattributed_overflows_total");
+        ensure(unattributed.is_none() == self.full, || {
+            format!("unattributed overflows {unattributed:?}, full plan: {}", self.full)
+        })?;
+        let seen = ["overflows", "drops"]
+            .map(|what| self.of_namespace(&format!("tcp_backlog_netns_listen_{what}_total")));
+        let expected = [self.ever.listen_overflows, self.ever.listen_drops].map(Some);
+        ensure(seen == expected, || format!("of the namespace: {seen:?}, the kernel has {expected:?}"))?;
+        let (overflows, drops) = self.unattributed();
+        let kernel = earlier.listen_overflows + self.kernel.listen_overflows;
+        self.check_sum("accept_queue_overflows_total", overflows, kernel)?;
+        let kernel = earlier.listen_drops + self.kernel.listen_drops;
+        self.check_sum("listen_drops_total", drops, kernel)
+    }
+
+    /// The sum over the namespace's ports, and what belongs to none, is the kernel's number.
+    fn check_sum(&self, metric: &str, unattributed: u64, kernel: u64) -> Result<(), String> {
+        let netns = self.netns.to_string();
+        let ports =
+            self.metrics.sum(&format!("tcp_backlog_{metric}"), &[("netns", &netns)]).unwrap_or_default();
+        ensure(ports + unattributed == kernel, || {
+            format!("{metric}: {ports} over all ports and {unattributed} of none, the kernel has {kernel}")
+        })
+    }
+
+    fn of_namespace(&self, name: &str) -> Option<u64> {
+        self.metrics.value(name, &[("netns", &self.netns.to_string())])
+    }
+}
+
+/// Whether the stages of the handshake can be told apart; checks that a plan that was asked for
+/// is the one that is carried out.
+fn has_stages(setup: Setup, metrics: &Metrics) -> bool {
+    let methods = metrics.label_values("tcp_backlog_accounting_info", "method");
+    let full = match methods.as_slice() {
+        ["kernel-counters" | "conditions"] => true,
+        ["socket-drops"] => false,
+        other => panic!("{setup:?}: accounting is by {other:?}"),
+    };
+    let variants = metrics.label_values("tcp_backlog_hook_info", "variant");
+    let has = |variant: &str| variants.contains(&variant);
+    let as_asked = match setup.plan {
+        "trampoline" => full && has("trampoline") && !has("kprobe"),
+        "kprobe" => full && has("kprobe") && !has("trampoline"),
+        "tracepoint" => !full && has("tracepoint") && !has("trampoline") && !has("kprobe"),
+        _ => true,
+    };
+    assert!(as_asked, "{setup:?}: hooks {variants:?}, accounting {methods:?}");
+    if setup.accounting != "auto" {
+        assert_eq!(methods, [setup.accounting], "{setup:?}");
+    }
+    full
+}

@@ -1,0 +1,65 @@
+//! What a scrape has to say of a port.
+use super::support::{metrics::PortNumbers, wait::ensure};
+
+/// The numbers of one port since the daemon was started, by the knowledge of who sent which packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expected {
+    /// SYNs that were sent to the port while it had no request from the same client.
+    pub(crate) syn_received: u64,
+    /// SYNs that made a request in the SYN queue.
+    pub(crate) syn_queued: u64,
+    /// Handshakes that reached the accept queue.
+    pub(crate) established: u64,
+    /// SYN-ACKs that were sent again.
+    pub(crate) synack_retransmits: u64,
+    /// SYNs that met a full accept queue.
+    pub(crate) overflows_syn: u64,
+    /// Last ACKs that met a full accept queue.
+    pub(crate) overflows_ack: u64,
+    /// Drops for any other reason.
+    pub(crate) other_drops: u64,
+}
+
+impl Expected {
+    /// Compares with a scrape. `full` is whether the plan has hooks on the kernel's functions.
+    pub(crate) fn compare(&self, seen: &PortNumbers, full: bool) -> Result<(), String> {
+        let mut expected = if full { self.under_a_full_plan() } else { self.under_the_tracepoint_plan() };
+        // What sock_diag says is not expected here.
+        expected.queue_length = seen.queue_length;
+        expected.queue_limit = seen.queue_limit;
+        expected.listeners = seen.listeners;
+        if !full && seen.last_ack_refused.is_none() {
+            // Kernels before 6.15 have no drop reason for it.
+            expected.last_ack_refused = None;
+        }
+        ensure(*seen == expected, || format!("expected {expected:?}\nseen {seen:?}"))
+    }
+
+    fn under_a_full_plan(&self) -> PortNumbers {
+        PortNumbers {
+            syn_received: Some(self.syn_received),
+            syn_queued: Some(self.syn_queued),
+            last_ack_received: Some(self.established + self.overflows_ack),
+            overflows_syn: Some(self.overflows_syn),
+            overflows_ack: Some(self.overflows_ack),
+            ..self.under_every_plan()
+        }
+    }
+
+    fn under_the_tracepoint_plan(&self) -> PortNumbers {
+        PortNumbers {
+            overflows_undivided: Some(self.overflows_syn + self.overflows_ack),
+            ..self.under_every_plan()
+        }
+    }
+
+    fn under_every_plan(&self) -> PortNumbers {
+        PortNumbers {
+            established: Some(self.established),
+            last_ack_refused: Some(self.overflows_ack),
+            synack_retransmits: Some(self.synack_retransmits),
+            listen_drops: Some(self.overflows_syn + self.overflows_ack + self.other_drops),
+            ..PortNumbers::default()
+        }
+    }
+}

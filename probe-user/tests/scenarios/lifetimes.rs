@@ -1,0 +1,93 @@
+//! Counts belong to the port, not to the socket that listens there at the moment.
+use super::{
+    Setup,
+    bench::Bench,
+    expected::Expected,
+    support::{
+        namespace::Namespace,
+        sockets::{IPV4, Listener, connect_all},
+        wait::{ensure, wait_until},
+    },
+};
+
+const BACKLOG: u32 = 4;
+const CLIENTS: u64 = 12;
+
+pub(crate) fn counts_outlive_a_listener(setup: Setup) {
+    let bench = Bench::new(setup);
+    let first = Listener::open_at(&bench.namespace, (IPV4, 8080).into(), BACKLOG);
+    close_and_reopen(&bench, first);
+}
+
+/// A socket forgets a port that the kernel chose for it a moment earlier than one of its owner's
+/// choice: before the kernel says that it is closed (`tcp_set_state()` of net/ipv4/tcp.c).
+pub(crate) fn counts_outlive_a_listener_on_a_port_of_the_kernels_choice(setup: Setup) {
+    let bench = Bench::new(setup);
+    let first = Listener::open(&bench.namespace, IPV4, BACKLOG);
+    close_and_reopen(&bench, first);
+}
+
+fn close_and_reopen(bench: &Bench, first: Listener) {
+    let (address, established) = (first.address, first.capacity());
+    let expected = |listeners: u64, refused: u64, syn_retransmits: u64| Expected {
+        syn_received: listeners * CLIENTS + syn_retransmits,
+        syn_queued: listeners * established,
+        established: listeners * established,
+        overflows_syn: refused,
+        ..Expected::default()
+    };
+
+    // Nobody looks between the overflow and the end of the listener.
+    let clients = connect_all(&bench.namespace, address, CLIENTS);
+    let refused = CLIENTS - established;
+    bench.wait_for("the first overflow", |kernel| kernel.listen_overflows >= refused);
+    drop(clients);
+    drop(first);
+    bench.compare("a listener that is closed", |moment| {
+        moment.expect(address, expected(1, moment.kernel.listen_overflows, moment.kernel.syn_retransmits))?;
+        let listeners = moment.port(address).listeners;
+        ensure(listeners.unwrap_or_default() == 0, || format!("{listeners:?} listeners"))
+    });
+
+    let before = bench.kernel().listen_overflows;
+    let second = Listener::open_at(&bench.namespace, address, BACKLOG);
+    let clients = connect_all(&bench.namespace, address, CLIENTS);
+    bench.wait_for("the second overflow", |kernel| kernel.listen_overflows >= before + refused);
+    bench.compare("a second listener on the port", |moment| {
+        moment.expect(address, expected(2, moment.kernel.listen_overflows, moment.kernel.syn_retransmits))?;
+        moment.expect_queue(address, second.capacity(), BACKLOG)
+    });
+    drop(clients);
+}
+
+pub(crate) fn a_listener_that_is_older_than_the_daemon(setup: Setup) {
+    let namespace = Namespace::new();
+    let listener = Listener::open(&namespace, IPV4, BACKLOG);
+    let clients = connect_all(&namespace, listener.address, CLIENTS);
+    let refused = CLIENTS - listener.capacity();
+    wait_until("an overflow before the daemon", || {
+        let kernel = namespace.counters();
+        ensure(kernel.listen_overflows >= refused, || format!("{kernel:?}"))
+    });
+    // Else they would send their SYNs again while the daemon starts.
+    drop(clients);
+
+    let bench = Bench::around(namespace, setup);
+    bench.compare("known since it started, and at 0", |moment| {
+        moment.expect(listener.address, Expected::default())?;
+        moment.expect_queue(listener.address, listener.capacity(), BACKLOG)
+    });
+
+    // The queue is full already: not one of them fits.
+    let clients = connect_all(&bench.namespace, listener.address, CLIENTS);
+    bench.wait_for("an overflow under the daemon", |kernel| kernel.listen_overflows >= CLIENTS);
+    bench.compare("the overflow under the daemon alone", |moment| {
+        let expected = Expected {
+            syn_received: CLIENTS + moment.kernel.syn_retransmits,
+            overflows_syn: moment.kernel.listen_overflows,
+            ..Expected::default()
+        };
+        moment.expect(listener.address, expected)
+    });
+    drop(clients);
+}

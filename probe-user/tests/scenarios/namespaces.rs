@@ -1,0 +1,56 @@
+//! Network namespaces come and go while the daemon runs, as containers do.
+use super::{
+    Setup,
+    bench::Bench,
+    expected::Expected,
+    support::{
+        namespace::Namespace,
+        sockets::{IPV4, Listener, connect_all},
+    },
+};
+
+const BACKLOG: u32 = 4;
+const PORT: u16 = 8080;
+
+pub(crate) fn a_namespace_that_is_younger_than_the_daemon(setup: Setup) {
+    let mut bench = Bench::new(setup);
+    bench.move_to(Namespace::new());
+    overflow_between_two_scrapes(&bench, 12, Expected::default());
+}
+
+/// The kernel gives a new namespace the lowest inode number that is free: soon a dead one's, as
+/// when a container is started again. Its port is the dead one's port then, and goes on counting:
+/// nothing that the dead one counted may hide, or be charged again.
+///
+/// Without hooks on the kernel's functions a new namespace is known by counters that went back, so
+/// less is refused in it than was in the dead one.
+pub(crate) fn a_namespace_with_the_inode_number_of_a_dead_one(setup: Setup) {
+    let bench = Bench::new(setup);
+    let dead = overflow_between_two_scrapes(&bench, 12, Expected::default());
+    let bench = bench.move_to_namesake();
+    overflow_between_two_scrapes(&bench, 8, dead);
+}
+
+/// The namespace, or its listener, may not be known to the daemon before the overflow is over.
+/// Returns what the port has counted by then, with what it had counted `before`.
+fn overflow_between_two_scrapes(bench: &Bench, clients: u64, before: Expected) -> Expected {
+    let listener = Listener::open_at(&bench.namespace, (IPV4, PORT).into(), BACKLOG);
+    let connections = connect_all(&bench.namespace, listener.address, clients);
+    let refused = clients - listener.capacity();
+    bench.wait_for("an overflow", |kernel| kernel.listen_overflows >= refused);
+    // Nothing is sent again: what is counted now stays.
+    drop(connections);
+    let kernel = bench.kernel();
+    let expected = Expected {
+        syn_received: before.syn_received + clients + kernel.syn_retransmits,
+        syn_queued: before.syn_queued + listener.capacity(),
+        established: before.established + listener.capacity(),
+        overflows_syn: before.overflows_syn + kernel.listen_overflows,
+        ..Expected::default()
+    };
+    bench.compare("an overflow in a namespace that was not known", |moment| {
+        moment.expect(listener.address, expected)?;
+        moment.expect_queue(listener.address, listener.capacity(), BACKLOG)
+    });
+    expected
+}

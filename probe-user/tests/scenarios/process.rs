@@ -1,0 +1,36 @@
+//! The daemon as a process among others.
+use nix::sys::signal::Signal;
+
+use super::{
+    Setup,
+    bench::Bench,
+    support::{
+        sockets::{IPV4, Listener, connect_all},
+        wait::ensure,
+    },
+};
+
+pub(crate) fn sigterm_and_sigint_are_the_ordinary_end(setup: Setup) {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut daemon = setup.start_daemon();
+        let status = daemon.end_with(signal);
+        assert_eq!(status.code(), Some(0), "{signal}: {status}\n{}", daemon.log());
+    }
+}
+
+/// Neither takes the other's hooks away, nor counts what the other counts twice.
+pub(crate) fn two_daemons_at_once(setup: Setup) {
+    let bench = Bench::new(setup);
+    let other = setup.start_daemon();
+    let listener = Listener::open(&bench.namespace, IPV4, 4);
+    let clients = connect_all(&bench.namespace, listener.address, 12);
+    bench.wait_for("an overflow", |kernel| kernel.listen_overflows >= 7);
+    bench.compare("what two daemons counted", |moment| {
+        let ours = moment.port(listener.address);
+        let theirs = other.scrape().port(bench.namespace.inode(), listener.address);
+        ensure(ours == theirs, || format!("{ours:?}\n{theirs:?}"))?;
+        let overflows = Some(moment.kernel.listen_overflows);
+        ensure(ours.overflows() == overflows, || format!("{overflows:?} overflows, seen {ours:?}"))
+    });
+    drop(clients);
+}

@@ -1,0 +1,164 @@
+//! The daemon under test, as a process.
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use super::{
+    metrics::Metrics,
+    namespace::{Namespace, bring_loopback_up},
+    wait::{PATIENCE, wait_until},
+};
+
+/// The binary under test: `TCP_BACKLOG_PROBE_BINARY`, else the one that cargo built.
+pub(crate) fn binary() -> PathBuf {
+    env::var_os("TCP_BACKLOG_PROBE_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tcp-backlog-probe")), PathBuf::from)
+}
+
+/// The arguments of a daemon that serves on a free port of the loopback interface.
+pub(crate) fn run_arguments(more: &[&str]) -> Vec<String> {
+    let always = ["run", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    always.iter().chain(more).map(ToString::to_string).collect()
+}
+
+/// A running daemon; killed, by its own process id, when it goes out of scope.
+pub(crate) struct Daemon {
+    process: Child,
+    log: Log,
+    address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts one with these arguments after [`run_arguments`]'s, and waits until it is ready.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        // The smallest of the matrix' systems comes up without. Where it is up nothing changes.
+        bring_loopback_up();
+        let mut command = Command::new(binary());
+        command.args(run_arguments(arguments));
+        Self::start_command(command)
+    }
+
+    /// The same in another network namespace. Scrape it with [`Daemon::scrape_in`].
+    pub(crate) fn start_in(namespace: &Namespace, mut command: Command) -> Self {
+        namespace.run(move || Self::spawn(&mut command)).ready()
+    }
+
+    /// Starts a command that becomes the daemon, and waits until it is ready.
+    pub(crate) fn start_command(mut command: Command) -> Self {
+        Self::spawn(&mut command).ready()
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        let stderr = process.stderr.take().expect("the daemon's standard error");
+        let log = Log::default();
+        let writer = log.clone();
+        // Ends with the process: its standard error is closed then.
+        thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| writer.append(&line));
+        });
+        Self { process, log, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+
+    fn ready(mut self) -> Self {
+        self.address = wait_until("the daemon is ready", || {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                panic!("the daemon ended before it was ready: {status}");
+            }
+            self.log.ready_address().ok_or_else(|| "no line of its log says so".into())
+        });
+        self
+    }
+
+    /// One scrape.
+    pub(crate) fn scrape(&self) -> Metrics {
+        Metrics::parse(&get(self.address, "/metrics"))
+    }
+
+    /// One scrape of a daemon that runs in this namespace.
+    pub(crate) fn scrape_in(&self, namespace: &Namespace) -> Metrics {
+        let address = self.address;
+        namespace.run(move || Metrics::parse(&get(address, "/metrics")))
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Sends a signal and waits for the end.
+    pub(crate) fn end_with(&mut self, signal: Signal) -> ExitStatus {
+        let id = Pid::from_raw(self.process.id().try_into().expect("a process id"));
+        kill(id, signal).expect("a signal to the daemon");
+        wait_until("the daemon ends", || match self.process.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            other => Err(format!("{other:?}")),
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the daemon ---\n{}---", self.log.text());
+        }
+    }
+}
+
+/// Standard error of a process, as far as it has come.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn append(&self, line: &str) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+    }
+
+    /// The address in the line that says "ready".
+    fn ready_address(&self) -> Option<SocketAddr> {
+        let text = self.text();
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let field = |line: &Value, name: &str| {
+            // The fields of an event stand beside, or in an object beside, its time and level.
+            let fields = line.get("fields").unwrap_or(line);
+            Some(fields.get(name)?.as_str()?.to_owned())
+        };
+        let ready = lines.find(|line| field(line, "message").as_deref() == Some("ready"))?;
+        field(&ready, "address")?.parse().ok()
+    }
+}
+
+/// The body of `GET path`, which must be answered with 200.
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection to the daemon");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    // HTTP/1.0: the answer is neither chunked nor kept alive, so it ends where the stream ends.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {answer:?}"));
+    assert!(head.split(' ').nth(1) == Some("200"), "GET {path}: {head}");
+    body.to_owned()
+}

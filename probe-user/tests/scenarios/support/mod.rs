@@ -1,0 +1,8 @@
+//! What every scenario stands on: a private network, sockets in it, the kernel's own
+//! counters, the daemon and its metrics.
+pub(crate) mod daemon;
+pub(crate) mod kernel_counters;
+pub(crate) mod metrics;
+pub(crate) mod namespace;
+pub(crate) mod sockets;
+pub(crate) mod wait;

@@ -1,0 +1,167 @@
+//! A private network namespace, so that no other test, and nothing else on the host, moves its
+//! counters or takes its ports.
+//!
+//! A thread lives in it. Only what looks at "the current namespace" has to run in that thread:
+//! making a socket, `/proc/thread-self/net`, `/proc/sys/net`, starting a process. A socket stays in
+//! the namespace in which it was made, whichever thread uses it.
+//!
+//! A process lives in it as well, because namespaces are found by their processes.
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Sender, channel},
+    },
+    thread::{Builder, JoinHandle},
+};
+
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use nix::sched::{CloneFlags, unshare};
+
+use super::{kernel_counters::KernelCounters, wait::wait_until};
+
+/// Held while a namespace is made.
+static MAKING: Mutex<()> = Mutex::new(());
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace with nothing in it but its loopback interface.
+pub(crate) struct Namespace {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    resident: Option<Child>,
+    inode: u64,
+}
+
+impl Namespace {
+    /// Makes one; needs CAP_SYS_ADMIN.
+    pub(crate) fn new() -> Self {
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::make()
+    }
+
+    /// Ends this one and makes another with the same inode number. No other test may make one in
+    /// between, or it would get that number.
+    pub(crate) fn into_namesake(self) -> Self {
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let inode = self.inode;
+        drop(self);
+        // The kernel tidies up a dead namespace in its own time.
+        let mut others = Vec::new();
+        wait_until("a namespace with the inode number of a dead one", || {
+            let namespace = Self::make();
+            if namespace.inode == inode {
+                return Ok(namespace);
+            }
+            let failure = format!("{} for {inode}", namespace.inode);
+            others.push(namespace);
+            // Too many at once would only keep the kernel from tidying up.
+            if others.len() > 16 {
+                others.clear();
+            }
+            Err(failure)
+        })
+    }
+
+    fn make() -> Self {
+        let (jobs, queue) = channel::<Job>();
+        let thread = Builder::new()
+            .name("namespace".into())
+            .spawn(move || queue.iter().for_each(|job| job()))
+            .expect("a thread for the namespace");
+        let mut namespace = Self { jobs: Some(jobs), thread: Some(thread), resident: None, inode: 0 };
+        namespace.inode = namespace.run(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace (root is needed)");
+            bring_loopback_up();
+            fs::metadata("/proc/thread-self/ns/net").expect("the thread's network namespace").ino()
+        });
+        namespace.resident = Some(namespace.run(|| {
+            // Ends when its standard input does, so also when this process is killed.
+            let mut cat = Command::new("cat");
+            cat.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            cat.spawn().expect("`cat` as the namespace's process")
+        }));
+        namespace
+    }
+
+    /// Its inode number: the label `netns`.
+    pub(crate) const fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Runs a closure in the namespace; a panic in it is the caller's.
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (answer, answers) = channel();
+        let job: Job = Box::new(move || {
+            // The caller waits for the answer: when it is gone, nobody is left to tell.
+            let _ = answer.send(catch_unwind(AssertUnwindSafe(job)));
+        });
+        let jobs = self.jobs.as_ref().expect("the namespace is in use");
+        jobs.send(job).expect("the thread of the namespace runs");
+        match answers.recv().expect("the thread of the namespace answers") {
+            Ok(value) => value,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// The namespace's own counters, now.
+    pub(crate) fn counters(&self) -> KernelCounters {
+        self.run(KernelCounters::of_this_thread)
+    }
+
+    /// Sets `net.<name>`, with dots or slashes, in this namespace.
+    pub(crate) fn set_sysctl(&self, name: &'static str, value: u32) {
+        self.run(move || {
+            let file = PathBuf::from("/proc/sys/net").join(name.replace('.', "/"));
+            fs::write(&file, value.to_string())
+                .unwrap_or_else(|error| panic!("writing {}: {error}", file.display()));
+        });
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Without a sender the thread's queue ends, and the thread with it.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        if let Some(mut resident) = self.resident.take() {
+            // Closes its standard input first.
+            let _ = resident.wait();
+        }
+    }
+}
+
+/// Sets `IFF_UP` on the loopback interface of the current namespace: its index is always 1.
+/// A message by hand, because the smallest of the matrix' systems has no `ip` program.
+pub(crate) fn bring_loopback_up() {
+    let socket = Socket::new(NETLINK_ROUTE).expect("a rtnetlink socket");
+    socket.send(&loopback_up_request(), 0).expect("RTM_NEWLINK");
+    let (answer, _) = socket.recv_from_full().expect("the answer to RTM_NEWLINK");
+    // struct nlmsgerr follows the header of 16 bytes: 0, or a negative errno.
+    let error = answer.get(16..20).and_then(|bytes| Some(i32::from_ne_bytes(bytes.try_into().ok()?)));
+    assert_eq!(error, Some(0), "the kernel would not bring the loopback interface up");
+}
+
+/// `struct nlmsghdr` and `struct ifinfomsg`.
+fn loopback_up_request() -> Vec<u8> {
+    const RTM_NEWLINK: u16 = 16;
+    const NLM_F_REQUEST_AND_ACK: u16 = 1 | 4;
+    const LOOPBACK_INDEX: u32 = 1;
+    const IFF_UP: u32 = 1;
+    let mut message = Vec::new();
+    message.extend(32_u32.to_ne_bytes()); // length of the whole message
+    message.extend(RTM_NEWLINK.to_ne_bytes());
+    message.extend(NLM_F_REQUEST_AND_ACK.to_ne_bytes());
+    message.extend([0; 8]); // sequence number, sender
+    message.extend([0; 4]); // family, padding, type of device
+    message.extend(LOOPBACK_INDEX.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes()); // the flags' new values
+    message.extend(IFF_UP.to_ne_bytes()); // the flags to be changed
+    message
+}

@@ -1,0 +1,139 @@
+//! Listeners with an exact backlog, and clients whose every packet is known.
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use nix::{libc, sys::socket::setsockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{namespace::Namespace, wait::wait_until};
+
+pub(crate) const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const IPV6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// What a dual-stack listener is bound to.
+pub(crate) const ANY_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// A listening socket whose owner accepts only when it is told to.
+pub(crate) struct Listener {
+    socket: Socket,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What was asked of listen(2).
+    pub(crate) backlog: u32,
+}
+
+impl Listener {
+    /// Opens one on a free port.
+    pub(crate) fn open(namespace: &Namespace, address: IpAddr, backlog: u32) -> Self {
+        Self::open_at(namespace, SocketAddr::new(address, 0), backlog)
+    }
+
+    /// Opens one on this port.
+    pub(crate) fn open_at(namespace: &Namespace, address: SocketAddr, backlog: u32) -> Self {
+        Self::listen(socket_in(namespace, address), address, backlog)
+    }
+
+    /// Opens one on this port, which it shares with every other listener that is opened so.
+    pub(crate) fn open_shared(namespace: &Namespace, address: SocketAddr, backlog: u32) -> Self {
+        let socket = socket_in(namespace, address);
+        socket.set_reuse_port(true).expect("SO_REUSEPORT");
+        Self::listen(socket, address, backlog)
+    }
+
+    fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> Self {
+        // A port with connections that are not yet forgotten can be listened on again.
+        socket.set_reuse_address(true).expect("SO_REUSEADDR");
+        if address.ip() == ANY_IPV6 {
+            socket.set_only_v6(false).expect("a dual-stack listener");
+        }
+        socket.bind(&address.into()).expect("bind");
+        socket.listen(backlog.try_into().expect("a small backlog")).expect("listen");
+        socket.set_nonblocking(true).expect("non-blocking accept");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+        Self { socket, address: address.expect("a listening address"), backlog }
+    }
+
+    /// How many finished handshakes fit: the kernel tests for "more than the backlog".
+    pub(crate) fn capacity(&self) -> u64 {
+        u64::from(self.backlog) + 1
+    }
+
+    /// With a value, bare last ACKs are left aside and the handshake stays in the SYN queue until
+    /// the client sends data, or until the SYN-ACK has been sent again for that many seconds.
+    pub(crate) fn defer_accept(&self, seconds: u32) {
+        setsockopt(&self.socket, DeferAccept, &seconds).expect("TCP_DEFER_ACCEPT");
+    }
+
+    /// Accepts one connection, once it is there.
+    pub(crate) fn accept(&self) -> Socket {
+        wait_until("a connection to accept", || {
+            self.socket.accept().map(|(socket, _)| socket).map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// `TCP_DEFER_ACCEPT` of `linux/tcp.h`, which no crate in use has a name for.
+#[derive(Clone, Copy)]
+struct DeferAccept;
+
+nix::setsockopt_impl!(
+    DeferAccept,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    u32,
+    nix::sys::socket::sockopt::SetStruct<'_, u32>
+);
+
+/// A client that never waits.
+pub(crate) struct Client {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Client {
+    /// One that has not sent anything yet.
+    pub(crate) fn idle(namespace: &Namespace, address: SocketAddr) -> Self {
+        let socket = socket_in(namespace, address);
+        socket.set_nonblocking(true).expect("non-blocking connect");
+        Self { socket, address }
+    }
+
+    /// One that sends its SYN at once.
+    pub(crate) fn connect(namespace: &Namespace, address: SocketAddr) -> Self {
+        let client = Self::idle(namespace, address);
+        client.send_syn();
+        client
+    }
+
+    /// Sends the SYN. On the loopback interface the listener mostly has answered it when this returns.
+    pub(crate) fn send_syn(&self) {
+        match self.socket.connect(&self.address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => panic!("connect: {error}"),
+        }
+    }
+
+    /// Sends one byte.
+    pub(crate) fn send_data(&self) {
+        (&self.socket).write_all(b"x").expect("a client's data");
+    }
+}
+
+/// Clients that have not sent anything yet.
+pub(crate) fn idle_clients(namespace: &Namespace, address: SocketAddr, count: u64) -> Vec<Client> {
+    (0..count).map(|_| Client::idle(namespace, address)).collect()
+}
+
+/// Clients that have sent their SYNs. Those that the listener does not answer send them again
+/// after 1 s, 3 s, 7 s ... until they are dropped.
+pub(crate) fn connect_all(namespace: &Namespace, address: SocketAddr, count: u64) -> Vec<Client> {
+    (0..count).map(|_| Client::connect(namespace, address)).collect()
+}
+
+fn socket_in(namespace: &Namespace, address: SocketAddr) -> Socket {
+    namespace.run(move || {
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).expect("a TCP socket")
+    })
+}

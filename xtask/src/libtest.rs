@@ -1,0 +1,105 @@
+//! Reads the results of Rust's test harness out of its output.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// Numbers of tests, over any number of test binaries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Follows the output of test binaries line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    pub(crate) counts: Counts,
+    /// A binary said how many tests it will run, and not yet how it went.
+    unfinished: bool,
+}
+
+impl Follower {
+    /// Takes the next line.
+    pub(crate) fn line(&mut self, line: &str) {
+        if is_start(line) {
+            self.close();
+            self.unfinished = true;
+        } else if let Some(counts) = result_in(line) {
+            self.counts += counts;
+            self.unfinished = false;
+        }
+    }
+
+    /// A binary that ended without its result line was killed or crashed: that is a failure.
+    pub(crate) fn close(&mut self) {
+        if std::mem::take(&mut self.unfinished) {
+            self.counts.failed += 1;
+        }
+    }
+}
+
+/// `running 3 tests`
+fn is_start(line: &str) -> bool {
+    let number = line.strip_prefix("running ").and_then(|rest| rest.split_once(' '));
+    number.is_some_and(|(number, rest)| number.parse::<u64>().is_ok() && rest.starts_with("test"))
+}
+
+/// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.01s`.
+/// Filtered out means that somebody asked for other tests; it is not a skip.
+fn result_in(line: &str) -> Option<Counts> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |name: &str| -> Option<u64> {
+        let item = numbers.split("; ").find_map(|item| item.trim().strip_suffix(name))?;
+        item.trim().parse().ok()
+    };
+    Some(Counts { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(output: &str) -> Counts {
+        let mut follower = Follower::default();
+        output.lines().for_each(|line| follower.line(line));
+        follower.close();
+        follower.counts
+    }
+
+    #[test]
+    fn results_are_added_up() {
+        let output = "running 3 tests\ntest a ... ok\n\
+            test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.00s\n\
+            running 1 test\n\
+            test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
+        assert_eq!(follow(output), Counts { passed: 2, failed: 1, skipped: 1 });
+        assert_eq!(follow(output).to_string(), "2 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn a_binary_without_a_result_has_failed() {
+        let output = "running 3 tests\ntest a ... ok\nrunning 0 tests\n\
+            test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+        assert_eq!(follow(output), Counts { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn other_output_counts_for_nothing() {
+        assert_eq!(follow("running late\ntest result: none\n"), Counts::default());
+    }
+}

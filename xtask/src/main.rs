@@ -1,0 +1,80 @@
+//! The project's own commands, started as `cargo xtask <command>`. One file per command.
+#![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
+
+mod build;
+mod cache;
+mod ci;
+mod libtest;
+mod lint;
+mod metrics_docs;
+mod processes;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain_layout;
+mod vm;
+mod workspace;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs, tests and checks tcp-backlog-probe.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Setup(setup::Arguments),
+    Build(build::Arguments),
+    Run(run::Arguments),
+    Test(test::Arguments),
+    Vm(vm::Arguments),
+    Lint(lint::Arguments),
+    /// Checks what no compiler checks: the architecture's rules, file by file
+    Tidy,
+    MetricsDocs(metrics_docs::Arguments),
+    /// Runs every check: tidy, setup, lint, metrics-docs, test
+    Ci,
+}
+
+/// The command failed and has already said all there is to say.
+#[derive(Debug)]
+struct AlreadyReported;
+
+impl fmt::Display for AlreadyReported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("failed, see above")
+    }
+}
+
+impl std::error::Error for AlreadyReported {}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup(arguments) => setup::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Vm(arguments) => vm::run(&arguments),
+        Command::Lint(arguments) => lint::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),
+        Command::Ci => ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is::<AlreadyReported>() {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

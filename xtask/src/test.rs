@@ -1,0 +1,162 @@
+//! `cargo xtask test`: every test there is, and one line that says how it went.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::libtest::{Counts, Follower};
+use crate::setup::kernels::TESTED_LINES;
+use crate::{AlreadyReported, processes, setup, vm, workspace};
+
+/// Runs all tests
+#[derive(clap::Args, Default)]
+pub(crate) struct Arguments {
+    /// Leave the lab out
+    #[arg(long)]
+    no_vm: bool,
+    /// Run one part only
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Unit, golden and documentation tests: any machine
+    Unit,
+    /// Tests on this machine's own kernel, as root
+    Host,
+    /// Tests on the lab's kernels
+    Vm,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Host => "host",
+            Self::Vm => "lab",
+        }
+    }
+}
+
+/// Why a part does not run here.
+struct Skip(String);
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::build_tools()?;
+    let mut counts = Counts::default();
+    for part in [Part::Unit, Part::Host, Part::Vm] {
+        if arguments.only.is_some_and(|only| only != part) {
+            continue;
+        }
+        match run_part(part, arguments)? {
+            Ok(more) => counts += at_least_one(part, more),
+            Err(Skip(reason)) => {
+                println!("test: skipped: {reason}");
+                counts.skipped += 1;
+            }
+        }
+    }
+    let skips_count = workspace::is_continuous_integration() && counts.skipped > 0;
+    if skips_count {
+        println!("test: a skip is a failure here, because CI is set");
+    }
+    println!("{counts}");
+    if counts.failed > 0 || skips_count {
+        return Err(AlreadyReported.into());
+    }
+    Ok(())
+}
+
+/// A part that runs nothing proves nothing, however well it ends.
+fn at_least_one(part: Part, mut counts: Counts) -> Counts {
+    if counts == Counts::default() {
+        println!("test: there is no {} test", part.name());
+        counts.failed = 1;
+    }
+    counts
+}
+
+fn run_part(part: Part, arguments: &Arguments) -> Result<Result<Counts, Skip>> {
+    Ok(match part {
+        Part::Unit => Ok(run_cargo_test(&["--workspace", "--exclude", "probe-ebpf", "--no-fail-fast"])?),
+        Part::Host if !workspace::is_root() => {
+            Err(Skip("tests on this machine's kernel: loading BPF programs takes root".to_owned()))
+        }
+        Part::Host => Ok(run_cargo_test(&["--package", "tcp-backlog-probe", "--test", "on_host"])?),
+        Part::Vm if arguments.no_vm => Err(Skip("the lab: --no-vm".to_owned())),
+        Part::Vm if !cfg!(target_arch = "x86_64") => {
+            Err(Skip("the lab: its kernels are for x86-64 machines".to_owned()))
+        }
+        Part::Vm => match setup::lab(&TESTED_LINES) {
+            Ok(lab) => Ok(vm::count(&lab, &vm::Arguments::default())?),
+            Err(error) => Err(Skip(format!("the lab: {error:#}"))),
+        },
+    })
+}
+
+/// Runs tests, shows what they say and counts them.
+fn run_cargo_test(arguments: &[&str]) -> Result<Counts> {
+    let mut cargo = workspace::cargo("test");
+    cargo.args(arguments);
+    follow(&mut cargo)
+}
+
+fn follow(command: &mut Command) -> Result<Counts> {
+    let line = processes::line_of(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    let mut follower = Follower::default();
+    if let Some(output) = child.stdout.take() {
+        for bytes in BufReader::new(output).split(b'\n') {
+            let text = String::from_utf8_lossy(&bytes?).into_owned();
+            println!("{text}");
+            follower.line(&text);
+        }
+    }
+    let status = child.wait()?;
+    follower.close();
+    let mut counts = follower.counts;
+    if !status.success() && counts.failed == 0 {
+        println!("test: `{line}` failed ({status})");
+        counts.failed = 1; // it did not even compile
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts_of(script: &str) -> Counts {
+        follow(Command::new("sh").args(["-c", script])).unwrap()
+    }
+
+    #[test]
+    fn a_failure_without_results_counts() {
+        assert_eq!(counts_of("exit 101"), Counts { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn a_failed_test_counts_once() {
+        let script = "echo 'running 1 test'; echo 'test result: FAILED. 0 passed; 1 failed; 0 ignored; \
+                      0 measured; 0 filtered out; finished in 0.00s'; exit 101";
+        assert_eq!(counts_of(script), Counts { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn nothing_run_is_a_failure() {
+        assert_eq!(at_least_one(Part::Host, Counts::default()).failed, 1);
+        let passed = Counts { passed: 1, failed: 0, skipped: 0 };
+        assert_eq!(at_least_one(Part::Host, passed), passed);
+    }
+
+    #[test]
+    fn success_is_success() {
+        assert_eq!(counts_of("echo hello"), Counts::default());
+    }
+}

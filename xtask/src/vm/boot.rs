@@ -1,0 +1,128 @@
+//! One boot of a lab machine: qemu as a child, its serial lines read, a deadline kept.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::console::{Console, Source};
+use crate::setup::emulator::Emulator;
+use crate::setup::kernels::Kernel;
+use crate::toolchain_layout::find_on_path;
+
+/// Far more than the few seconds a boot takes, also beside a compiler.
+const BOOT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A machine to be.
+pub(crate) struct Machine<'a> {
+    pub(crate) emulator: &'a Emulator,
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) initramfs: &'a Path,
+    /// Where everything it says is kept.
+    pub(crate) log: &'a Path,
+    pub(crate) deadline: Duration,
+    pub(crate) verbose: bool,
+}
+
+/// Ends qemu on every way out, by its own process.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is all we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Machine<'_> {
+    /// Boots, follows until the machine is off or a deadline has passed, and ends it.
+    pub(crate) fn boot(&self) -> Result<Console> {
+        let mut log =
+            File::create(self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
+        let mut running = Running(self.command().spawn().context("cannot start qemu")?);
+        let (sender, lines) = mpsc::channel();
+        if let Some(output) = running.0.stdout.take() {
+            read_lines(output, Source::Guest, sender.clone());
+        }
+        if let Some(output) = running.0.stderr.take() {
+            read_lines(output, Source::Kernel, sender);
+        }
+        self.follow(&lines, &mut log)
+    }
+
+    fn follow(&self, lines: &Receiver<(Source, String)>, log: &mut File) -> Result<Console> {
+        let started = Instant::now();
+        let mut console = Console::default();
+        loop {
+            let deadline =
+                if console.reached_init() { self.deadline } else { BOOT_DEADLINE.min(self.deadline) };
+            match lines.recv_timeout(deadline.saturating_sub(started.elapsed())) {
+                Ok((source, line)) => {
+                    console.line(source, &line);
+                    let prefix = if source == Source::Kernel { "kernel| " } else { "" };
+                    writeln!(log, "{prefix}{line}")?;
+                    if self.verbose {
+                        println!("{}| {prefix}{line}", self.kernel.label);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let stage = if console.reached_init() { "tests" } else { "boot" };
+                    console.complaints.push(format!("the {stage} took longer than {} s", deadline.as_secs()));
+                    return Ok(console);
+                }
+                // Both serial lines are closed: the machine is off.
+                Err(RecvTimeoutError::Disconnected) => return Ok(console),
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = tied_to_this_process(self.emulator.command());
+        command
+            .args(["-accel", "tcg", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", "1G"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(["-chardev", "file,id=kernel,path=/dev/stderr", "-serial", "chardev:kernel"])
+            .args(["-chardev", "stdio,id=guest,signal=off", "-serial", "chardev:guest"])
+            .arg("-kernel")
+            .arg(&self.kernel.image)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args(["-append", "console=ttyS0 panic=-1"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// If xtask is killed outright, no destructor runs: then the kernel ends qemu.
+fn tied_to_this_process(command: Command) -> Command {
+    let Some(setpriv) = find_on_path("setpriv") else {
+        return command;
+    };
+    let mut tied = Command::new(setpriv);
+    tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
+}
+
+fn read_lines(output: impl Read + Send + 'static, source: Source, sender: Sender<(Source, String)>) {
+    thread::spawn(move || {
+        // Not lines(): a kernel may print any bytes.
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            if sender.send((source, line)).is_err() {
+                return; // nobody follows any more
+            }
+        }
+    });
+}
