@@ -178,8 +178,9 @@ fn verify(path: &Path, inum: u32) -> Result<(), VisitError> {
     if found == inum { Ok(()) } else { Err(VisitError::Elsewhere { path: path.to_owned(), inum, found }) }
 }
 
-/// Whether the error says that a process or a file is not there any more: proc_ns_follow_link() and
-/// proc's lookup give ENOENT, ESRCH, or EACCES's sibling EINVAL for a path that is no namespace now.
+/// Whether the error says that the process or the file is not there any more: a look-up in `/proc`
+/// gives ENOENT or ESRCH, proc_ns_get_link() of fs/proc/namespaces.c ENOENT for a process that is
+/// past exit_task_namespaces().
 fn is_gone(error: &io::Error) -> bool {
     let gone = [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH];
     gone.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

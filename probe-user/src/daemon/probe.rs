@@ -1,5 +1,5 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
-use std::thread;
+use std::{collections::BTreeSet, thread};
 
 use tracing::{info, warn};
 
@@ -12,6 +12,7 @@ use crate::{
         outcome::{Accounting, PlanOutcome},
     },
     readers::{self, handshake::HandshakeSource},
+    sample::Sample,
 };
 
 /// What is attached, and the history that belongs to it.
@@ -20,7 +21,12 @@ pub struct Probe {
     map_bytes: Option<u64>,
     plan: PlanOutcome,
     ledger: Option<Ledger>,
+    /// Errors that were logged already.
+    logged: BTreeSet<String>,
 }
+
+/// Past so many different errors no more are logged; `tcp_backlog_read_errors` goes on.
+const MOST_LOGGED_ERRORS: usize = 256;
 
 impl Probe {
     /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
@@ -29,7 +35,7 @@ impl Probe {
         let (maps, plan) = attach(wishes, kernel_log);
         let ledger = (plan.coverage.accounting == Accounting::SocketDrops).then(Ledger::new);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
-        let mut probe = Self { maps, map_bytes, plan, ledger };
+        let mut probe = Self { maps, map_bytes, plan, ledger, logged: BTreeSet::new() };
         // The baseline: what sockets had dropped before anybody watched is not ours.
         let _baseline = probe.read();
         probe
@@ -50,11 +56,22 @@ impl Probe {
         }
     }
 
+    /// Logs what could not be read, each line once: a missing privilege repeats itself in every reading.
+    fn log_new_errors(&mut self, sample: &Sample) {
+        let of_namespaces = sample.namespaces.iter().filter_map(|namespace| namespace.error.as_ref());
+        for error in sample.read_errors.iter().chain(of_namespaces) {
+            if self.logged.len() < MOST_LOGGED_ERRORS && self.logged.insert(error.clone()) {
+                warn!(error, "not read");
+            }
+        }
+    }
+
     /// Reads everything now.
     pub fn read(&mut self) -> Model {
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
         let mut sample = readers::collect_sample(source, &self.plan.coverage);
         sample.own_cost.map_bytes = self.map_bytes;
+        self.log_new_errors(&sample);
         let attribution = self.ledger.as_mut().map(|ledger| ledger.observe(&sample, &self.plan.coverage));
         Model::new(&sample, &self.plan, attribution.as_ref())
     }

@@ -10,8 +10,9 @@ use super::{
     one_line,
 };
 use crate::plan::{
-    catalogue::{Program, ProgramKind, name},
+    catalogue::name,
     decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, Wishes, decide},
+    hook::{Program, ProgramKind},
     outcome::{Coverage, HookOutcome, PlanOutcome, coverage},
 };
 

@@ -33,15 +33,10 @@ pub(super) fn program(error: &ProgramError) -> String {
 
 /// The last line of a verifier log that is no statistics.
 fn last_words(log: &str) -> Option<&str> {
+    let statistics = ["processed ", "verification time", "stack depth"];
     log.lines()
         .map(str::trim)
-        .filter(|line| {
-            !line.is_empty()
-                && !["processed ", "verification time", "stack depth"]
-                    .iter()
-                    .any(|start| line.starts_with(start))
-        })
-        .next_back()
+        .rfind(|line| !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start)))
 }
 
 fn squeeze(text: &str) -> String {

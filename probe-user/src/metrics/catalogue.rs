@@ -245,6 +245,19 @@ pub const LOST_EVENTS: Metric = Metric {
     group: Group::Probe,
 };
 
+/// What could not be read.
+pub const READ_ERRORS: Metric = Metric {
+    name: "tcp_backlog_read_errors",
+    kind: Kind::Gauge,
+    unit: Unit::Number,
+    help: "Sources that this reading could not read (BPF maps, lists of network namespaces, \
+           /proc/self), apart from single namespaces: what they would tell is absent, and the \
+           daemon's log says why.",
+    labels: &[],
+    needs: Needs::Nothing,
+    group: Group::Probe,
+};
+
 /// Kernel memory of the BPF maps.
 pub const MAPS_MEMORY: Metric = Metric {
     name: "tcp_backlog_maps_memory_bytes",
@@ -312,6 +325,7 @@ pub const CATALOGUE: &[Metric] = &[
     ACCOUNTING_INFO,
     BUILD_INFO,
     LOST_EVENTS,
+    READ_ERRORS,
     MAPS_MEMORY,
     PROCESS_CPU,
     PROCESS_RESIDENT_MEMORY,

@@ -1,27 +1,34 @@
-//! Per-port drops and overflows where no hook counts them: from the sockets' own drop counters and the
-//! namespace's TcpExt counters, with the history that this takes.
+//! Per-port drops and overflows where no hook counts them: from the sockets' own drop counters and
+//! the namespace's TcpExt counters, with the history that this takes.
 //!
-//! The kernel keeps `sk_drops` per socket (32 bits) and ListenDrops and ListenOverflows per namespace.
-//! Every listen drop raises `sk_drops` and ListenDrops together (`tcp_listendrop()` of
+//! The kernel keeps `sk_drops` per socket (32 bits) and ListenDrops and ListenOverflows per
+//! namespace. Every listen drop raises `sk_drops` and ListenDrops together (`tcp_listendrop()` of
 //! include/net/tcp.h, unchanged from 5.4 to 7.3), and an overflow is a listen drop that raised
-//! ListenOverflows first. But `sk_drops` also counts segments that are no listen drops, and goes away
-//! with its socket. So per port:
+//! ListenOverflows first. But `sk_drops` also counts segments that are no listen drops, and goes
+//! away with its socket. So per port:
 //!
 //! * `drops::DropHistory` follows a port's sockets over openings, closings and wraps, and takes off
-//!   what the hooks saw discarded. On kernels where kfree_skb names the listener (6.11) the rest is the
-//!   port's ListenDrops; on others it is an upper bound.
-//! * `interval` concludes from what the ports and the namespace counted since a checkpoint which drops and
-//!   which overflows are certainly whose. What is not certain stays unattributed: never a guess.
+//!   what the hooks saw discarded. On kernels where kfree_skb names the listener (6.11) the rest is
+//!   the port's ListenDrops; on others it is an upper bound.
+//! * `interval` concludes from what the ports and the namespace counted since a checkpoint which
+//!   drops and which overflows are certainly whose. What is not certain stays unattributed: never a
+//!   guess.
 //! * `namespace` owns both for one namespace, and moves the checkpoint.
 //!
 //! # What is assumed
-//! 1. The increments of one packet follow each other in less time than passes between two of the reads
-//!    of a sample (nanoseconds against a system call).
-//! 2. ListenDrops counts nothing but the drops of TCP listeners that are in the table or in the map. Not
-//!    so: DCCP (until 6.16), an ICMP error for a request whose listener was closed meanwhile. On kernels
-//!    with exact drops these stay unattributed; on others they can be charged to a port that discarded as many
-//!    segments in the same interval.
-//! 3. ListenOverflows without ListenDrops come from nowhere. Not so: `bpf_tcp_gen_syncookie()`.
+//! 1. The increments of one packet follow each other in less time than passes between two of the
+//!    reads of a sample (nanoseconds against a system call).
+//! 2. ListenDrops counts nothing but the drops of TCP listeners that are in the table or in the
+//!    map. Not so: DCCP (until 6.16), an ICMP error for a request whose listener was closed
+//!    meanwhile. On kernels with exact drops these stay unattributed; on others they can be charged
+//!    to a port that discarded as many segments in the same interval.
+//! 3. No overflow is without its drop. Not so: `bpf_tcp_gen_syncookie()` with a full accept queue.
+//! 4. A namespace that is seen for the first time, and whose listeners were all seen to open, was
+//!    made since the hooks were attached, unless more was dropped in it than its ports show.
+//!
+//! It is *not* assumed that an inode number stands for the same namespace in the next sample: the
+//! kernel gives the lowest free number out again, so a container that is restarted often has the
+//! number it had before.
 mod drops;
 mod interval;
 mod namespace;
@@ -79,7 +86,8 @@ pub struct Attribution {
     pub namespaces: BTreeMap<u32, Unattributed>,
 }
 
-/// The history behind an [`Attribution`]: one for as long as the hooks are attached, fed with every sample.
+/// The history behind an [`Attribution`]: one for as long as the hooks are attached, fed with every
+/// sample.
 #[derive(Debug, Default)]
 pub struct Ledger {
     namespaces: BTreeMap<u32, NamespaceLedger>,

@@ -19,9 +19,10 @@ impl Model {
     /// Says what the sample means under the plan that it was read with. `attributed` is what the
     /// ledger knows after this sample; `None` unless accounting is by socket drops.
     ///
-    /// A port is shown when it has a listener or a row in the map. With a listener and no row, nothing
-    /// has happened there yet: zeros for all that is measured, so that a counter is there before it first
-    /// moves. But once the map has been full, no row may also mean no room: then nothing is known.
+    /// A port is shown when it has a listener or a row in the map. With a listener and no row,
+    /// nothing has happened there yet: zeros for all that is measured, so that a counter is there
+    /// before it first moves. But once the map has been full, no row may also mean no room: then
+    /// nothing is known.
     #[must_use]
     pub fn new(sample: &Sample, plan: &PlanOutcome, attributed: Option<&Attribution>) -> Self {
         let hooks = sample.hooks.as_ref();
@@ -44,6 +45,7 @@ impl Model {
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             namespaces,
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
+            read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
         }
     }
@@ -116,12 +118,8 @@ fn refusals(
     };
     match coverage.accounting {
         // The last ACK's part is counted where it is refused, and nothing is attached there.
-        Accounting::Conditions if !coverage.last_ack_refused => {
-            (Overflows { ack: None, ..by_stage }, None)
-        }
-        Accounting::KernelCounters | Accounting::Conditions => {
-            (by_stage, Some(totals.listen_drops))
-        }
+        Accounting::Conditions if !coverage.last_ack_refused => (Overflows { ack: None, ..by_stage }, None),
+        Accounting::KernelCounters | Accounting::Conditions => (by_stage, Some(totals.listen_drops)),
         Accounting::SocketDrops => {
             let undivided = attributed.map(|port| port.accept_queue_overflows);
             (Overflows { undivided, ..Overflows::default() }, attributed.map(|port| port.listen_drops))

@@ -26,6 +26,8 @@ pub struct Model {
     pub namespaces: Vec<Namespace>,
     /// Counts that are missing, by reason; empty without hooks.
     pub losses: BTreeMap<String, u64>,
+    /// What this reading could not read, one line each; what concerns one namespace is in its `error`.
+    pub read_errors: Vec<String>,
     /// What the daemon itself costs.
     pub own_cost: OwnCostSample,
 }

@@ -104,7 +104,8 @@ fn decode_mount(line: &[u8]) -> Option<(u32, PathBuf)> {
     Some((inum, PathBuf::from(OsString::from_vec(unescape(mount_point)))))
 }
 
-/// Undoes mangle_path() of fs/seq_file.c: blank, tab, newline and backslash are `\` and three octal digits.
+/// Undoes mangle_path() of fs/seq_file.c: blank, tab, newline and backslash are `\` and three octal
+/// digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,88 +1,9 @@
 //! Every hook once: what it measures, in which ways it can be attached, and what each way needs.
-use super::{offsets::OffsetGroup, outcome::Variant};
-
-/// What a program is attached to and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProgramKind {
-    /// At a function's entry, by trampoline.
-    Fentry,
-    /// At a function's exit, by trampoline.
-    Fexit,
-    /// At a function's entry, by breakpoint or ftrace.
-    Kprobe,
-    /// At a function's return, by breakpoint or rethook.
-    Kretprobe,
-    /// At a tracepoint, with typed arguments.
-    Tracepoint,
-}
-
-/// One program of the object and its place in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The program's name in the object.
-    pub name: &'static str,
-    /// How it is attached.
-    pub kind: ProgramKind,
-    /// The kernel function or tracepoint.
-    pub target: &'static str,
-    /// The numbers of arguments that the target may have; empty: any.
-    pub arguments: &'static [usize],
-    /// Whether the target must (`Some(true)`) or must not return something.
-    pub returns: Option<bool>,
-    /// Arguments that are read, with the structure that they must point to.
-    pub pointers: &'static [(usize, &'static str)],
-    /// Whether it can be done without.
-    pub need: Need,
-}
-
-/// Whether a program can be done without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Without it the way is none.
-    Required,
-    /// Left out where the same way's exit program tells enough: the function can fail, and nobody
-    /// needs to know that it was entered.
-    UnlessExitSuffices,
-}
-
-/// One way to attach a hook. Of several programs for one place the first that fits the kernel is taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Way {
-    /// Which plan it belongs to.
-    pub variant: Variant,
-    /// The places, each with the programs that differ by the kernel's prototype.
-    pub places: &'static [&'static [Program]],
-    /// The offsets that its programs read.
-    pub needs: &'static [OffsetGroup],
-}
-
-/// When a hook is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// In every plan.
-    Always,
-    /// Only for accounting by the kernel's counters.
-    ByKernelCounters,
-    /// Only for accounting by conditions.
-    ByConditions,
-    /// For both accountings that need hooks on functions.
-    ByFunctions,
-    /// Only for accounting by socket drops.
-    BySocketDrops,
-}
-
-/// One hook.
-#[derive(Clone, Copy, Debug)]
-pub struct Hook {
-    /// The name in `check` and in `tcp_backlog_hook_info`.
-    pub name: &'static str,
-    /// What it measures, in a few words.
-    pub measures: &'static str,
-    /// When it is wanted.
-    pub wanted: Wanted,
-    /// The ways, cheapest first.
-    pub ways: &'static [Way],
-}
+use super::{
+    hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
+    offsets::OffsetGroup,
+    outcome::Variant,
+};
 
 /// Names of hooks that decisions depend on.
 pub mod name {

@@ -9,7 +9,8 @@ use probe_common::{
 };
 
 use super::{
-    catalogue::{CATALOGUE, Hook, Need, Program, ProgramKind, Wanted, Way, name},
+    catalogue::{CATALOGUE, name},
+    hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
     kernel_types::{KernelTypes, ParameterType, Prototype},
     offsets::ResolvedOffsets,
     outcome::{Accounting, Variant},
@@ -252,8 +253,8 @@ fn fitting_programs(
     accounting: Accounting,
 ) -> Result<Vec<Program>, String> {
     // A forced plan keeps what every plan gets from the same tracepoint.
-    let same_in_every_plan = hook.wanted == Wanted::Always
-        && hook.ways.iter().all(|way| way.variant == Variant::Tracepoint);
+    let same_in_every_plan =
+        hook.wanted == Wanted::Always && hook.ways.iter().all(|way| way.variant == Variant::Tracepoint);
     if !(is_allowed(way.variant, wishes.plan) || same_in_every_plan) {
         return Err("not asked for".to_owned());
     }

@@ -2,6 +2,7 @@
 pub mod catalogue;
 pub mod decide;
 pub mod discard_sites;
+pub mod hook;
 pub mod kernel_types;
 pub mod offsets;
 pub mod outcome;

@@ -1,7 +1,10 @@
 //! What became of each hook: which variant is attached, or why none is.
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{CATALOGUE, name};
+use super::{
+    catalogue::{CATALOGUE, name},
+    hook::Hook,
+};
 
 /// A way to be attached, as `--plan` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,7 +103,7 @@ impl PlanOutcome {
     /// Nothing is attached, all for one reason.
     #[must_use]
     pub fn nothing(reason: &str) -> Self {
-        let skipped = |hook: &super::catalogue::Hook| HookOutcome {
+        let skipped = |hook: &Hook| HookOutcome {
             hook: hook.name.to_owned(),
             measures: hook.measures.to_owned(),
             attached_to: vec![],

@@ -1,4 +1,5 @@
 //! Small kernels for tests: BTF written by hand, parsed by the real parser.
+#![expect(clippy::cast_possible_truncation, reason = "these kernels are a few hundred bytes")]
 use super::kernel_types::KernelTypes;
 
 const PTR: u32 = 2;
@@ -149,11 +150,7 @@ impl Kernel {
             ("tcp_req_err", vec![sock, any, any], 0),
             ("tcp_v4_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
             ("tcp_v6_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
-            (
-                "inet_csk_reqsk_queue_hash_add",
-                vec![sock, request, any],
-                if self.old { 0 } else { any },
-            ),
+            ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if self.old { 0 } else { any }),
             ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
             ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
             ("cookie_v4_init_sequence", vec![skb, any], any),
@@ -215,17 +212,12 @@ impl Structures {
         let sock = btf.structure("sock", &members);
         btf.structure("inet_sock", &[("sk", sock, 0), ("inet_sport", any, 800)]);
         let request = btf.structure("request_sock", &[("__req_common", sock_common, 0)]);
-        let skb =
-            btf.structure("sk_buff", &[("protocol", any, 8), ("head", any, 16), ("end", any, 24)]);
+        let skb = btf.structure("sk_buff", &[("protocol", any, 8), ("head", any, 16), ("end", any, 24)]);
         btf.structure("skb_shared_info", &[("gso_segs", any, 4)]);
         btf.structure("bpf_array", &[("pptrs", any, 312)]);
         btf.structure("linux_mib", &[("mibs", any, 0)]);
         btf.enumeration("", &[("LINUX_MIB_LISTENOVERFLOWS", 19), ("LINUX_MIB_LISTENDROPS", 20)]);
         btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_TCP_LISTEN_OVERFLOW", 40)]);
-        Self {
-            sock: btf.pointer_to(sock),
-            request: btf.pointer_to(request),
-            skb: btf.pointer_to(skb),
-        }
+        Self { sock: btf.pointer_to(sock), request: btf.pointer_to(request), skb: btf.pointer_to(skb) }
     }
 }

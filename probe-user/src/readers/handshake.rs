@@ -1,7 +1,8 @@
 //! The handshake signal's totals, from the BPF maps: the pure half.
 //!
-//! The bpf(2) half is whoever implements [`HandshakeSource`]. The maps hold one value per CPU; each only
-//! grows while it is read, so a sum over the CPUs is a number that the total had, or passed, during the read.
+//! The bpf(2) half is whoever implements [`HandshakeSource`]. The maps hold one value per CPU; each
+//! only grows while it is read, so a sum over the CPUs is a number that the total had, or passed,
+//! during the read.
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -250,7 +251,8 @@ mod tests {
             address: [u8; 16], netns: u32, port: u16, family in prop_oneof![0_u16..12, any::<u16>()],
             values: Vec<u64>, losses: Vec<Vec<u64>>,
         ) {
-            let entry = (PortKey { address, netns, port, family }, values.iter().map(|value| counters(*value, *value)));
+            let values = values.iter().map(|value| counters(*value, *value));
+            let entry = (PortKey { address, netns, port, family }, values);
             let totals = decode_ports([entry.clone(), entry]);
             let known = usize::from(family == AF_INET || family == AF_INET6);
             prop_assert_eq!(totals.counters.len(), known);

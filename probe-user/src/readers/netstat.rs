@@ -104,7 +104,9 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_decoder_panic(text in "(TcpExt:|ListenDrops|ListenOverflows|[0-9]{1,22}|[ \n]){0,20}") {
+        fn no_text_makes_the_decoder_panic(
+            text in "(TcpExt:|ListenDrops|ListenOverflows|[0-9]{1,22}|[ \n]){0,20}",
+        ) {
             let _ = decode(text.as_bytes());
         }
     }

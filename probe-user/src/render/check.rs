@@ -58,6 +58,9 @@ fn write_namespaces(model: &Model, writer: &mut impl Write) -> io::Result<()> {
     for (namespace, reason) in unreadable {
         writeln!(writer, "            {}: {}", namespace.netns, words::one_line(reason))?;
     }
+    for error in &model.read_errors {
+        writeln!(writer, "unreadable  {}", words::one_line(error))?;
+    }
     Ok(())
 }
 

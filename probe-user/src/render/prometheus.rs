@@ -140,6 +140,8 @@ impl Exposition {
         for (reason, count) in &model.losses {
             self.add_known(&catalogue::LOST_EVENTS, &[reason], Some(*count));
         }
+        let errors = u64::try_from(model.read_errors.len()).ok();
+        self.add_known(&catalogue::READ_ERRORS, &[], errors);
         self.add_known(&catalogue::MAPS_MEMORY, &[], model.own_cost.map_bytes);
     }
 

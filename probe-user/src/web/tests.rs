@@ -35,6 +35,7 @@ fn empty_model() -> Model {
         other: None,
         namespaces: Vec::new(),
         losses: BTreeMap::new(),
+        read_errors: vec![],
         own_cost: OwnCostSample::default(),
     }
 }

@@ -135,6 +135,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
             other,
             namespaces,
             losses,
+            read_errors: vec![],
             own_cost: OwnCostSample {
                 cpu_seconds: seconds,
                 resident_bytes: bytes,

@@ -114,6 +114,7 @@ pub(crate) fn trampoline() -> Model {
         other: Some(all(0, 0, 0, divided(0, 0), 0)),
         namespaces: vec![namespace(HOST, 1_961, 1_961)],
         losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("port_map_full".to_owned(), 0)]),
+        read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
     }
 }
@@ -139,6 +140,7 @@ pub(crate) fn tracepoint() -> Model {
         other: Some(known(5, 0, None, None)),
         namespaces: tracepoint_namespaces(),
         losses: BTreeMap::from([("port_map_full".to_owned(), 5)]),
+        read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
     }
 }
@@ -192,6 +194,7 @@ pub(crate) fn without_bpf() -> Model {
         other: None,
         namespaces: vec![namespace(HOST, 0, 0)],
         losses: BTreeMap::new(),
+        read_errors: vec![],
         own_cost: OwnCostSample::default(),
     }
 }

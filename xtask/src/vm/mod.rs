@@ -7,7 +7,7 @@ mod boot;
 mod console;
 mod initramfs;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use crate::setup::kernels::{Kernel, TESTED_LINES};
 use crate::setup::{self, Lab};
 use crate::{AlreadyReported, build, processes, workspace};
 
+/// The daemon's path inside.
+const DAEMON: &str = "/bin/tcp-backlog-probe";
 const INIT: &str = include_str!("init.sh");
 
 /// A kernel under an emulator may die on the way to init through no fault of ours. Past that
@@ -80,6 +82,7 @@ pub(crate) fn count(lab: &Lab, arguments: &Arguments) -> Result<Counts> {
     };
     let folder = log_folder();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let _turn = wait_for_turn(&folder)?;
     let initramfs = folder.join("initramfs.cpio");
     pack(&initramfs, &lab.busybox, &daemon, &tests, &arguments.test_arguments)?;
     let mut counts = Counts::default();
@@ -87,6 +90,18 @@ pub(crate) fn count(lab: &Lab, arguments: &Arguments) -> Result<Counts> {
         counts += run_on(kernel, lab, &initramfs, arguments)?;
     }
     Ok(counts)
+}
+
+/// Logs have fixed names and machines want a whole CPU each: one run at a time, in a target folder.
+fn wait_for_turn(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let advice = || format!("cannot lock {}", path.display());
+    let file = File::create(&path).with_context(advice)?;
+    if file.try_lock().is_err() {
+        println!("vm: waiting for another run in {}", folder.display());
+        file.lock().with_context(advice)?;
+    }
+    Ok(file)
 }
 
 fn log_folder() -> PathBuf {
@@ -163,7 +178,7 @@ fn pack(
     initramfs.program("init", INIT.as_bytes())?;
     initramfs.program("run-tests", test_script(test_arguments).as_bytes())?;
     initramfs.program("bin/busybox", &read(busybox)?)?;
-    initramfs.program("bin/tcp-backlog-probe", &read(daemon)?)?;
+    initramfs.program(DAEMON.trim_start_matches('/'), &read(daemon)?)?;
     initramfs.program("bin/in_vm", &read(tests)?)?;
     initramfs.finish()?;
     Ok(())
@@ -171,7 +186,11 @@ fn pack(
 
 fn test_script(arguments: &[String]) -> String {
     let quoted = arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', r"'\''")));
-    format!("#!/bin/sh\nexport RUST_BACKTRACE=1\nexec /bin/in_vm{}\n", quoted.collect::<String>())
+    // Without the variable the tests look for the daemon where cargo built it.
+    format!(
+        "#!/bin/sh\nexport RUST_BACKTRACE=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
+        quoted.collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ fn model(reading: u64) -> Model {
         other: None,
         namespaces: Vec::new(),
         losses: BTreeMap::from([("reading".to_owned(), reading)]),
+        read_errors: vec![],
         own_cost: OwnCostSample::default(),
     }
 }

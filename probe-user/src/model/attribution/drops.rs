@@ -3,8 +3,9 @@
 /// What one sample says of one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PortReading {
-    /// `sk_drops` of the port's listeners, the closed ones included, modulo 2^32. `None` when a listener was opened
-    /// or closed while they were read: the numbers do not belong together, the next sample will tell.
+    /// `sk_drops` of the port's listeners, the closed ones included, modulo 2^32. `None` when a
+    /// listener was opened or closed while they were read: the numbers do not belong together, the
+    /// next sample will tell.
     pub(super) socket_drops: Option<u32>,
     /// Segments that raised `sk_drops` without being a listen drop; read after the sockets.
     pub(super) discarded: u64,
@@ -30,10 +31,11 @@ pub(super) enum Progress {
 
 /// Follows a port's drops from where they began to count.
 ///
-/// The sockets' drops and the discarded segments are not read in one instant, so the drops have two bounds: a
-/// discarded segment that was counted before the sockets were read is in their drops, one that was
-/// counted after may not be. Both bounds are on the drops since the count began plus an unknown number, the same in both
-/// and always: the discarded segments of the first sample that came too late for its sockets.
+/// The sockets' drops and the discarded segments are not read in one instant, so the drops have two
+/// bounds: a discarded segment that was counted before the sockets were read is in their drops, one
+/// that was counted after may not be. Both bounds are on the drops since the count began plus an
+/// unknown number, the same in both and always: the discarded segments of the first sample that
+/// came too late for its sockets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DropHistory {
     /// The sockets' drops at the last reading that counted; `None` until there is one.
@@ -55,8 +57,8 @@ impl DropHistory {
         Self { last: Some(0), ..Self::default() }
     }
 
-    /// The history of a port that was there before: what its sockets dropped from `reading` on counts. If
-    /// that one is of no use, the next one that is begins the count.
+    /// The history of a port that was there before: what its sockets dropped from `reading` on
+    /// counts. If that one is of no use, the next one that is begins the count.
     pub(super) fn from_reading(reading: &PortReading, discards_known: bool) -> Self {
         let during = reading.discarded.saturating_sub(reading.discarded_before);
         let unknown_most = if discards_known { during } else { 0 };
@@ -77,8 +79,9 @@ impl DropHistory {
             *self = Self::from_reading(reading, discards_known);
             return Progress::Blind;
         };
-        // Where the sum went back, a listener was closed and its drops are not in the map yet: with the next
-        // reading they are. A sum that went forward by more than 2^31 between two samples looks the same.
+        // Where the sum went back, a listener was closed and its drops are not in the map yet: with
+        // the next reading they are. A sum that went forward by more than 2^31 between two samples
+        // looks the same.
         let Ok(grown) = u32::try_from(now.wrapping_sub(last).cast_signed()) else { return Progress::Waiting };
         // Without a row in the map drops cannot be told from discarded segments.
         if grown > 0 && !reading.in_map {
@@ -97,13 +100,15 @@ impl DropHistory {
         Progress::Complete
     }
 
-    /// The port's drops since the count began: exactly its ListenDrops when discarded segments are known and
-    /// none comes in while the sockets are read, else a few less. When they are not known, they are in it. Only grows.
+    /// The port's drops since the count began: exactly its ListenDrops when discarded segments are
+    /// known and none comes in while the sockets are read, else a few less. When they are not
+    /// known, they are in it. Only grows.
     pub(super) fn total(&self) -> u64 {
         self.least.saturating_sub(self.unknown_most)
     }
 
-    /// The least that the drops, and the unknown number, were at the last reading that counted. Only grows.
+    /// The least that the drops, and the unknown number, were at the last reading that counted.
+    /// Only grows.
     pub(super) fn least(&self) -> u64 {
         self.least
     }

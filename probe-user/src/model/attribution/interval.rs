@@ -1,29 +1,32 @@
 //! What is certain of the drops and overflows between a checkpoint and now.
 //!
 //! Neither the sockets nor `/proc/PID/net/netstat` can be read in one instant. A sample has the
-//! namespace's counters from before its sockets were read and from after, and so does the checkpoint; from
-//! the four come bounds that hold whatever happened in between:
+//! namespace's counters from before its sockets were read and from after, and so does the
+//! checkpoint; from the four come bounds that hold whatever happened in between:
 //!
-//! * What was counted *before* had reached the sockets when they were read, and what the sockets showed is
-//!   in what was counted *after* (a drop raises ListenOverflows, then `sk_drops`, then ListenDrops). So
-//!   the sockets dropped at least `drops_before(now) - drops_after(checkpoint)` and at most
-//!   `drops_after(now) - drops_before(checkpoint)` between the two reads of them; overflows alike.
-//! * Drops that are no overflow: at most the most drops less the fewest overflows. Taking both counters
-//!   from one read would not do: a packet between its two increments would make another's drop an overflow.
+//! * What was counted *before* had reached the sockets when they were read, and what the sockets
+//!   showed is in what was counted *after* (a drop raises ListenOverflows, then `sk_drops`, then
+//!   ListenDrops). So the sockets dropped at least `drops_before(now) - drops_after(checkpoint)`
+//!   and at most `drops_after(now) - drops_before(checkpoint)` between the two reads of them;
+//!   overflows alike.
+//! * Drops that are no overflow: at most the most drops less the fewest overflows. Taking both
+//!   counters from one read would not do: a packet between its two increments would make another's
+//!   drop an overflow.
 //!
 //! # Drops of a port
-//! Where discarded segments are known a port's growth *is* its drops. Otherwise the ports grew by their drops and by
-//! discarded segments; together by no more discarded segments than the sum of the growths exceeds the
-//! namespace's fewest drops. In the worst case these are all this port's: what it grew by beyond that is certain.
-//! This needs every drop of the namespace to be in some port's growth.
+//! Where discarded segments are known a port's growth *is* its drops. Otherwise the ports grew by
+//! their drops and by discarded segments; together by no more discarded segments than the sum of
+//! the growths exceeds the namespace's fewest drops. In the worst case these are all this port's:
+//! what it grew by beyond that is certain. This needs every drop of the namespace to be in some
+//! port's growth.
 //!
 //! # Overflows of a port
-//! * Its drops, less all the drops of the namespace that are no overflow: in the worst case these are all this port's.
-//!   Drops that are in no port's growth only make this smaller.
-//! * The namespace's overflows, less all that the other ports grew by: in the worst case they took as many as that.
-//!   Where only one port dropped these are all of the overflows. This too needs every drop to be in some
-//!   port's growth, and then, where discarded segments are known, it says the same as the first rule; it is
-//!   used where they are not.
+//! * Its drops, less all the drops of the namespace that are no overflow: in the worst case these
+//!   are all this port's. Drops that are in no port's growth only make this smaller.
+//! * The namespace's overflows, less all that the other ports grew by: in the worst case they took
+//!   as many as that. Where only one port dropped these are all of the overflows. This too needs
+//!   every drop to be in some port's growth, and then, where discarded segments are known, it says
+//!   the same as the first rule; it is used where they are not.
 use super::Attributed;
 use crate::sample::NetstatSample;
 
@@ -131,9 +134,10 @@ pub(super) fn certain(growths: &[Growth], bounds: &Bounds, trust: Trust) -> Vec<
 
 /// The growth is the port's drops.
 fn certain_of_drops(growth: Growth, sum: Growth, bounds: &Bounds, trust: Trust) -> Attributed {
-    // Growth that is late by n drops may be n drops that are no overflow and that `others_most` lacks. But then
-    // the growths exceed what was counted by n, and they may not exceed it by more than was counted during
-    // the reads, by which `others_most` is too high: n at least. Only missing growth could hide that.
+    // Growth that is late by n drops may be n drops that are no overflow and that `others_most`
+    // lacks. But then the growths exceed what was counted by n, and they may not exceed it by more
+    // than was counted during the reads, by which `others_most` is too high: n at least. Only
+    // missing growth could hide that.
     let usable = !trust.late || !trust.blind && sum.most <= bounds.drops_most;
     let overflows = if usable { growth.least.saturating_sub(bounds.others_most) } else { 0 };
     Attributed { listen_drops: growth.certain, accept_queue_overflows: overflows.min(growth.certain) }

@@ -14,8 +14,8 @@ use crate::sample::{NamespaceSample, NetstatSample, PortId};
 /// is set whenever the numbers fit. If they do not for this long, what is not certain is given up.
 const SAMPLES_PER_INTERVAL: u32 = 30;
 
-/// The most samples of an interval with growth that may be late, where discarded segments are known: little
-/// is certain in it, and the next one has none.
+/// The most samples of an interval with growth that may be late, where discarded segments are
+/// known: little is certain in it, and the next one has none.
 const SAMPLES_PER_LATE_INTERVAL: u32 = 2;
 
 /// What one sample says of the namespace.
@@ -56,7 +56,8 @@ struct Port {
     reported: Attributed,
 }
 
-/// The counters of the namespace, from its first sample or, if it was born while watched, from its birth.
+/// The counters of the namespace, from its first sample or, if it was born while watched, from its
+/// birth.
 #[derive(Clone, Copy, Debug)]
 struct Life {
     /// Where the counts begin.
@@ -105,13 +106,15 @@ impl NamespaceLedger {
         let now = Bracket { before, after };
         let life = match self.life {
             None => self.begin(observation, now),
-            // The counters of a namespace only grow: another one got its inode number, which the kernel hands out
-            // again at once (ida_alloc() in proc_alloc_inum() of fs/proc/generic.c).
+            // The counters of a namespace only grow: another one got its inode number, which the
+            // kernel hands out again at once (ida_alloc() in proc_alloc_inum() of
+            // fs/proc/generic.c).
             Some(life) if went_back(&life.latest, &before) => Some(self.begin_again(&life)),
             Some(life) => Some(life),
         };
         let Some(mut life) = life else { return };
-        life.late |= !self.is_the_same(observation.namespace) && self.life.is_some();
+        let may_be_another = !self.is_the_same(observation.namespace);
+        life.late |= may_be_another && self.life.is_some();
         let waiting = self.advance_ports(observation, &mut life);
         self.conclude(observation, &mut life, now, waiting);
         life.latest = after;
@@ -144,16 +147,18 @@ impl NamespaceLedger {
         Some(Life { base: now.after, checkpoint: now, ..life })
     }
 
-    /// Whether a listener of the last sample proves that no other namespace got the inode number since. The
-    /// inodes of sockets come around after 2^32 of them (get_next_ino() of fs/inode.c); 0 is none.
+    /// Whether a listener of the last sample proves that no other namespace got the inode number
+    /// since. The inodes of sockets come around after 2^32 of them (get_next_ino() of fs/inode.c);
+    /// 0 is none.
     fn is_the_same(&mut self, namespace: &NamespaceSample) -> bool {
         let sockets = namespace.listeners.iter().flatten().map(|listener| listener.inode);
         let last = std::mem::replace(&mut self.sockets, sockets.filter(|inode| *inode != 0).collect());
         !last.is_disjoint(&self.sockets)
     }
 
-    /// Another namespace has the inode number now: its counters began at 0. What the ports' listeners dropped in
-    /// the old one after its last sample comes with the first sample of the new one.
+    /// Another namespace has the inode number now: its counters began at 0. What the ports'
+    /// listeners dropped in the old one after its last sample comes with the first sample of the
+    /// new one.
     fn begin_again(&mut self, old: &Life) -> Life {
         let seen = seen(old, &old.latest);
         self.set_checkpoint(&seen);
@@ -201,9 +206,11 @@ impl NamespaceLedger {
         for (port, certain) in self.ports.values_mut().zip(certain) {
             port.report(certain);
         }
+        let settled = now.is_quiet() && !waiting;
         let fits = match interval::balance(&growths, &bounds) {
-            _ if !discards_known => now.is_quiet() && !waiting,
-            Balance::Even => now.is_quiet() && !waiting,
+            // Growth with discarded segments in it cannot be balanced.
+            _ if !discards_known => settled,
+            Balance::Even => settled,
             Balance::Short => false,
             // It cannot fit any more: another namespace had the inode number for a while.
             Balance::Over => true,
@@ -249,7 +256,8 @@ impl Port {
             let progress = port.advance(reading, discards_known);
             (port, progress)
         } else {
-            // The hooks missed its opening, or the map has no room for it: what it brought along is not known.
+            // The hooks missed its opening, or the map has no room for it: what it brought along is
+            // not known.
             let port = Self::new(DropHistory::from_reading(reading, discards_known));
             (port, blind_if(reading.socket_drops != Some(0)))
         }
@@ -285,8 +293,8 @@ impl Port {
     }
 }
 
-/// Whether the namespace, seen for the first time, was made while the hooks were watching: they saw every
-/// listener open, and all that was ever dropped is in the listeners' drops.
+/// Whether the namespace, seen for the first time, was made while the hooks were watching: they saw
+/// every listener open, and all that was ever dropped is in the listeners' drops.
 fn was_born<'a>(
     mut readings: impl Iterator<Item = &'a PortReading> + Clone,
     counted: &NetstatSample,

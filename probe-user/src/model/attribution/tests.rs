@@ -86,6 +86,12 @@ impl Host {
         self
     }
 
+    /// Only so many segments of the port were discarded before the sockets were read.
+    fn discarded_before(mut self, id: PortId, discarded: u64) -> Self {
+        self.sample.hooks.as_mut().unwrap().discarded_segments_before.insert(id, discarded);
+        self
+    }
+
     /// A listener was opened or closed during the sample.
     fn unstable(mut self, id: PortId) -> Self {
         self.sample.hooks.as_mut().unwrap().closed_listener_drops.remove(&id);
@@ -202,6 +208,22 @@ fn counts_that_move_during_the_sample_are_taken_from_the_safe_side() {
     };
     check(true, (7, 5));
     check(false, (6, 6));
+}
+
+#[test]
+fn a_storm_that_never_pauses_is_attributed_but_for_what_happens_during_the_reads() {
+    // Last ACKs, each of them one drop, one overflow and one discarded segment.
+    let moment = |acks: u64| {
+        let (before, after) = (netstat(acks, acks), netstat(acks + 3, acks + 3));
+        let drops = u32::try_from(2 * (acks + 1)).unwrap();
+        let host = Host::new().busy(1, before, after, &[(80, drops)]);
+        host.row(id(1, 80), 0, 0, acks + 4).discarded_before(id(1, 80), acks)
+    };
+    let hosts: Vec<_> = (0..100).map(|step| moment(1000 * step)).collect();
+    assert_eq!(after(true, &hosts[..2]), ((996, 990), (0, 0)));
+    let (port, rest) = after(true, &hosts);
+    assert!(port.0 >= 98_990 && port.1 >= 98_950, "{port:?}");
+    assert!(rest.0 <= 10 && rest.1 <= 50, "{rest:?}");
 }
 
 #[test]

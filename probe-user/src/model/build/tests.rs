@@ -34,7 +34,7 @@ fn plan(accounting: Accounting, everything: bool) -> PlanOutcome {
         accounting,
         discards_known: false,
     };
-    PlanOutcome { requested: "auto".to_owned(), hooks: Vec::new(), coverage }
+    PlanOutcome { hooks: Vec::new(), coverage }
 }
 
 fn listener(id: PortId, inode: u32) -> ListenerSample {
@@ -126,6 +126,15 @@ fn overflows_and_drops_come_from_where_the_accounting_has_them() {
     check(Accounting::SocketDrops, 80, [None, None, Some(10), Some(20)]);
     check(Accounting::SocketDrops, 81, [None; 4]);
     check(Accounting::None, 80, [None; 4]);
+}
+
+#[test]
+fn by_conditions_the_last_acks_part_is_unknown_where_nothing_is_attached_there() {
+    let mut plan = plan(Accounting::Conditions, true);
+    plan.coverage.last_ack_refused = false;
+    let model = Model::new(&sample(), &plan, None);
+    assert_eq!(overflows(&port(&model, 80).handshakes), [Some(7), None, None, None]);
+    assert_eq!(overflows(&model.other.unwrap()), [Some(7), None, None, None]);
 }
 
 #[test]

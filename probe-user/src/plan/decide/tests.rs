@@ -1,6 +1,6 @@
 //! Plans for kernels and wishes of all kinds.
 use super::*;
-use crate::plan::{catalogue::ProgramKind, test_btf::Kernel};
+use crate::plan::{hook::ProgramKind, test_btf::Kernel};
 
 fn facts(kernel: Kernel) -> KernelFacts {
     let types = kernel.types();
@@ -44,8 +44,7 @@ fn the_accounting_is_the_most_exact_that_the_wishes_and_the_kernel_allow() {
     };
     let all = Kernel::default();
     let functions = [Variant::Trampoline, Variant::Kprobe];
-    let by_conditions =
-        Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
+    let by_conditions = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
     check(all, wish(PlanWish::Auto), &[], Accounting::KernelCounters);
     check(all, wish(PlanWish::Auto), &[Variant::Trampoline], Accounting::KernelCounters);
     check(all, wish(PlanWish::Auto), &functions, Accounting::SocketDrops);
@@ -68,16 +67,8 @@ fn the_program_fits_the_number_of_arguments_of_the_kernel() {
         assert_eq!(programs(&plan, name), expected);
     };
     let (new, old) = (Kernel::default(), Kernel { old: true, ..Kernel::default() });
-    check(
-        new,
-        name::LAST_ACK,
-        &["fexit_tcp_v4_syn_recv_sock_7", "fexit_tcp_v6_syn_recv_sock_7"],
-    );
-    check(
-        old,
-        name::LAST_ACK,
-        &["fexit_tcp_v4_syn_recv_sock_6", "fexit_tcp_v6_syn_recv_sock_6"],
-    );
+    check(new, name::LAST_ACK, &["fexit_tcp_v4_syn_recv_sock_7", "fexit_tcp_v6_syn_recv_sock_7"]);
+    check(old, name::LAST_ACK, &["fexit_tcp_v4_syn_recv_sock_6", "fexit_tcp_v6_syn_recv_sock_6"]);
     check(new, name::SYN_QUEUED, &["fexit_inet_csk_reqsk_queue_hash_add_3"]);
     check(old, name::SYN_QUEUED, &["fentry_inet_csk_reqsk_queue_hash_add"]);
 }
@@ -136,7 +127,8 @@ fn hidden_symbols_cost_the_freed_packets_and_nothing_else() {
 
 #[test]
 fn every_hook_that_is_not_tried_says_why() {
-    let wishes = [PlanWish::Auto, PlanWish::Trampoline, PlanWish::Kprobe, PlanWish::Tracepoint, PlanWish::None];
+    let wishes =
+        [PlanWish::Auto, PlanWish::Trampoline, PlanWish::Kprobe, PlanWish::Tracepoint, PlanWish::None];
     for wished in wishes {
         let plan = decide(&facts(Kernel::default()), wish(wished), &Failures::new());
         for hook in &plan.hooks {
