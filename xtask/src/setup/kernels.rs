@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::debian::Archive;
+use super::debian::{Archive, Suite};
 use crate::cache::Cache;
 
 /// A kernel line and where Debian has it. The cloud flavour boots fastest and has all that counts:
@@ -16,17 +16,42 @@ pub(crate) struct KernelLine {
     suites: &'static [&'static str],
     /// What the name of the package with the kernel image begins with; a version follows.
     prefix: &'static str,
+    /// The same for the modules, where they have a package of their own.
+    modules_prefix: Option<&'static str>,
 }
+
+/// Modules that the tests need, in the order in which they are loaded: the dump of listening sockets.
+const MODULES: [&str; 2] = ["inet_diag", "tcp_diag"];
 
 const SUFFIX: &str = "-cloud-amd64";
 
 /// Every kernel the lab knows.
 pub(crate) const KERNEL_LINES: [KernelLine; 4] = [
-    KernelLine { label: "5.10", suites: &["bullseye-security", "bullseye"], prefix: "linux-image-5.10.0-" },
-    KernelLine { label: "6.1", suites: &["bookworm-security", "bookworm"], prefix: "linux-image-6.1.0-" },
-    KernelLine { label: "6.12", suites: &["trixie-security", "trixie"], prefix: "linux-image-6.12." },
-    // From 7.2 on the image is in a package of its own.
-    KernelLine { label: "7.2", suites: &["sid", "trixie-backports"], prefix: "linux-binary-7.2." },
+    KernelLine {
+        label: "5.10",
+        suites: &["bullseye-security", "bullseye"],
+        prefix: "linux-image-5.10.0-",
+        modules_prefix: None,
+    },
+    KernelLine {
+        label: "6.1",
+        suites: &["bookworm-security", "bookworm"],
+        prefix: "linux-image-6.1.0-",
+        modules_prefix: None,
+    },
+    KernelLine {
+        label: "6.12",
+        suites: &["trixie-security", "trixie"],
+        prefix: "linux-image-6.12.",
+        modules_prefix: None,
+    },
+    // From 7.2 on the image and the modules are in packages of their own.
+    KernelLine {
+        label: "7.2",
+        suites: &["sid", "trixie-backports"],
+        prefix: "linux-binary-7.2.",
+        modules_prefix: Some("linux-modules-7.2."),
+    },
 ];
 
 /// The lines `cargo xtask test` boots.
@@ -36,6 +61,8 @@ pub(crate) const TESTED_LINES: [&str; 1] = ["6.1"];
 pub(crate) struct Kernel {
     pub(crate) label: &'static str,
     pub(crate) image: PathBuf,
+    /// [`MODULES`], in their order, compressed or not.
+    pub(crate) modules: Vec<PathBuf>,
     /// The package and suite it was taken from.
     pub(crate) origin: String,
 }
@@ -51,10 +78,11 @@ pub(crate) fn line(label: &str) -> Result<&'static KernelLine> {
 /// The kernel in the cache, else the newest of its line. Removing the folder gets a newer one.
 pub(crate) fn provide(line: &KernelLine, cache: &Cache) -> Result<Kernel> {
     let folder = cache
-        .entry(&Path::new("kernels").join(line.label), |folder| fetch(line, cache, folder))
+        .entry(&Path::new("lab-kernels").join(line.label), |folder| fetch(line, cache, folder))
         .with_context(|| format!("setup: no kernel {}", line.label))?;
     let origin = fs::read_to_string(folder.join("origin"))?.trim().to_owned();
-    Ok(Kernel { label: line.label, image: folder.join("vmlinuz"), origin })
+    let modules = MODULES.iter().map(|name| find_module(&folder, name)).collect::<Result<_>>()?;
+    Ok(Kernel { label: line.label, image: folder.join("vmlinuz"), modules, origin })
 }
 
 fn fetch(line: &KernelLine, cache: &Cache, folder: &Path) -> Result<()> {
@@ -77,19 +105,42 @@ fn fetch_from(
     folder: &Path,
 ) -> Result<()> {
     let suite = archive.suite(suite_name)?;
-    let names = suite.names(line.prefix)?;
-    let newest = newest(&names, line.prefix)
-        .ok_or_else(|| anyhow!("Debian {suite_name} has no package {}*{SUFFIX}", line.prefix))?;
+    let package = newest_package(&suite, suite_name, line.prefix)?;
+    println!("setup: kernel {}: unpacking {package} of {suite_name}", line.label);
+    suite.unpack(std::slice::from_ref(&package), scratch)?;
+    if let Some(prefix) = line.modules_prefix {
+        let modules = newest_package(&suite, suite_name, prefix)?;
+        suite.unpack(&[modules], scratch)?;
+    }
+    let image = find(scratch, &|name| name.starts_with("vmlinuz"))?
+        .ok_or_else(|| anyhow!("no vmlinuz in {package}"))?;
+    fs::rename(image, folder.join("vmlinuz"))?;
+    for name in MODULES {
+        let module = find_module(scratch, name)?;
+        let file_name = module.file_name().context("a module without a name")?;
+        fs::rename(&module, folder.join(file_name))?;
+    }
+    fs::write(folder.join("origin"), format!("{package} {suite_name}\n"))?;
+    fs::remove_dir_all(scratch)?;
+    Ok(())
+}
+
+/// The newest package whose name begins with `prefix`, as `name=version`.
+fn newest_package(suite: &Suite, suite_name: &str, prefix: &str) -> Result<String> {
+    let names = suite.names(prefix)?;
+    let newest = newest(&names, prefix)
+        .ok_or_else(|| anyhow!("Debian {suite_name} has no package {prefix}*{SUFFIX}"))?;
     let versions = suite.versions(newest)?;
     let package =
         versions.first().ok_or_else(|| anyhow!("Debian {suite_name} has no version of {newest}"))?;
-    println!("setup: kernel {}: unpacking {} {} of {suite_name}", line.label, package.name, package.version);
-    suite.unpack(&[package.to_string()], scratch)?;
-    let image = find_image(scratch)?.ok_or_else(|| anyhow!("no vmlinuz in {newest}"))?;
-    fs::rename(image, folder.join("vmlinuz"))?;
-    fs::write(folder.join("origin"), format!("{} {} {suite_name}\n", package.name, package.version))?;
-    fs::remove_dir_all(scratch)?;
-    Ok(())
+    Ok(package.to_string())
+}
+
+/// A module somewhere below `folder`, compressed or not.
+fn find_module(folder: &Path, name: &str) -> Result<PathBuf> {
+    let names = [format!("{name}.ko"), format!("{name}.ko.xz")];
+    find(folder, &|found| names.iter().any(|name| name == found))?
+        .ok_or_else(|| anyhow!("no module {name} in {}: remove the folder", folder.display()))
 }
 
 /// The name with the highest version, compared number by number: 5.10.0-100 is newer than -46.
@@ -108,15 +159,16 @@ fn version_of(name: &str, prefix: &str) -> Option<Vec<u32>> {
     version.replace("+deb", ".").split('.').map(|part| part.parse().ok()).collect()
 }
 
-fn find_image(folder: &Path) -> Result<Option<PathBuf>> {
+/// The first file below `folder` with a name that is wanted.
+fn find(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            if let Some(image) = find_image(&path)? {
-                return Ok(Some(image));
+            if let Some(found) = find(&path, is_wanted)? {
+                return Ok(Some(found));
             }
-        } else if entry.file_name().to_string_lossy().starts_with("vmlinuz") {
+        } else if is_wanted(&entry.file_name().to_string_lossy()) {
             return Ok(Some(path));
         }
     }

@@ -23,6 +23,12 @@ mount_or_say tmpfs tmpfs /run
 mount_or_say bpf bpf /sys/fs/bpf
 mount_or_say cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
+for module in /modules/*; do
+    case "$module" in
+    *.xz) unxz "$module" && module="${module%.xz}" ;;
+    esac
+    insmod "$module" || echo "LAB: no $module"
+done
 
 cd /tmp
 /run-tests

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: the tests that need a kernel of their own, in the lab.
 //!
 //! A lab machine is a Debian kernel under qemu without KVM, with a root file system of four static
-//! programs: busybox, the daemon, the test binary and a script as init.
+//! programs (busybox, the daemon, the test binary and a script as init) and two modules.
 
 mod boot;
 mod console;
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     verbose: bool,
     /// How long the tests of one kernel may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     deadline: u64,
     /// Run this static program instead of the tests
     #[arg(long, value_name = "FILE")]
@@ -55,7 +55,7 @@ impl Default for Arguments {
         Self {
             kernels: TESTED_LINES.map(str::to_owned).to_vec(),
             verbose: false,
-            deadline: 300,
+            deadline: 1200,
             program: None,
             test_arguments: Vec::new(),
         }
@@ -83,10 +83,11 @@ pub(crate) fn count(lab: &Lab, arguments: &Arguments) -> Result<Counts> {
     let folder = log_folder();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let _turn = wait_for_turn(&folder)?;
-    let initramfs = folder.join("initramfs.cpio");
-    pack(&initramfs, &lab.busybox, &daemon, &tests, &arguments.test_arguments)?;
     let mut counts = Counts::default();
     for kernel in &lab.kernels {
+        let initramfs = folder.join(format!("{}.cpio", kernel.label));
+        let programs = Programs { busybox: &lab.busybox, daemon: &daemon, tests: &tests };
+        pack(&initramfs, &programs, &kernel.modules, &arguments.test_arguments)?;
         counts += run_on(kernel, lab, &initramfs, arguments)?;
     }
     Ok(counts)
@@ -162,24 +163,34 @@ fn executable_in(messages: &str) -> Option<PathBuf> {
         .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
 }
 
+/// The static programs of a lab machine.
+struct Programs<'a> {
+    busybox: &'a Path,
+    daemon: &'a Path,
+    tests: &'a Path,
+}
+
 fn pack(
     archive: &Path,
-    busybox: &Path,
-    daemon: &Path,
-    tests: &Path,
+    programs: &Programs<'_>,
+    modules: &[PathBuf],
     test_arguments: &[String],
 ) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let mut initramfs = Initramfs::create(archive)?;
-    for folder in ["bin", "dev"] {
+    for folder in ["bin", "dev", "modules"] {
         initramfs.folder(folder)?;
     }
     initramfs.device("dev/console", 5, 1)?;
     initramfs.program("init", INIT.as_bytes())?;
     initramfs.program("run-tests", test_script(test_arguments).as_bytes())?;
-    initramfs.program("bin/busybox", &read(busybox)?)?;
-    initramfs.program(DAEMON.trim_start_matches('/'), &read(daemon)?)?;
-    initramfs.program("bin/in_vm", &read(tests)?)?;
+    initramfs.program("bin/busybox", &read(programs.busybox)?)?;
+    initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
+    initramfs.program("bin/in_vm", &read(programs.tests)?)?;
+    for (order, module) in modules.iter().enumerate() {
+        let name = module.file_name().context("a module without a name")?.to_string_lossy();
+        initramfs.program(&format!("modules/{order}-{name}"), &read(module)?)?;
+    }
     initramfs.finish()?;
     Ok(())
 }
