@@ -5,7 +5,7 @@ use super::{
     expected::Expected,
     support::{
         namespace::Namespace,
-        sockets::{IPV4, Listener, connect_all},
+        sockets::{IPV4, Listener, connect_all, connect_in_turn},
         wait::{ensure, wait_until},
     },
 };
@@ -38,7 +38,7 @@ fn close_and_reopen(bench: &Bench, first: Listener) {
     };
 
     // Nobody looks between the overflow and the end of the listener.
-    let clients = connect_all(&bench.namespace, address, CLIENTS);
+    let clients = connect_in_turn(&bench.namespace, &first, address, CLIENTS);
     let refused = CLIENTS - established;
     bench.wait_for("the first overflow", |kernel| kernel.listen_overflows >= refused);
     drop(clients);
@@ -51,7 +51,7 @@ fn close_and_reopen(bench: &Bench, first: Listener) {
 
     let before = bench.kernel().listen_overflows;
     let second = Listener::open_at(&bench.namespace, address, BACKLOG);
-    let clients = connect_all(&bench.namespace, address, CLIENTS);
+    let clients = connect_in_turn(&bench.namespace, &second, address, CLIENTS);
     bench.wait_for("the second overflow", |kernel| kernel.listen_overflows >= before + refused);
     bench.compare("a second listener on the port", |moment| {
         moment.expect(address, expected(2, moment.kernel.listen_overflows, moment.kernel.syn_retransmits))?;
@@ -63,7 +63,7 @@ fn close_and_reopen(bench: &Bench, first: Listener) {
 pub(crate) fn a_listener_that_is_older_than_the_daemon(setup: Setup) {
     let namespace = Namespace::new();
     let listener = Listener::open(&namespace, IPV4, BACKLOG);
-    let clients = connect_all(&namespace, listener.address, CLIENTS);
+    let clients = connect_in_turn(&namespace, &listener, listener.address, CLIENTS);
     let refused = CLIENTS - listener.capacity();
     wait_until("an overflow before the daemon", || {
         let kernel = namespace.counters();

@@ -5,7 +5,7 @@ use super::{
     expected::Expected,
     support::{
         namespace::Namespace,
-        sockets::{IPV4, Listener, connect_all},
+        sockets::{IPV4, Listener, connect_in_turn},
     },
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn a_namespace_with_the_inode_number_of_a_dead_one(setup: Setup) {
 /// Returns what the port has counted by then, with what it had counted `before`.
 fn overflow_between_two_scrapes(bench: &Bench, clients: u64, before: Expected) -> Expected {
     let listener = Listener::open_at(&bench.namespace, (IPV4, PORT).into(), BACKLOG);
-    let connections = connect_all(&bench.namespace, listener.address, clients);
+    let connections = connect_in_turn(&bench.namespace, &listener, listener.address, clients);
     let refused = clients - listener.capacity();
     bench.wait_for("an overflow", |kernel| kernel.listen_overflows >= refused);
     // Nothing is sent again: what is counted now stays.

@@ -6,7 +6,7 @@ use super::{
     bench::{Bench, Moment},
     expected::Expected,
     support::{
-        sockets::{ANY_IPV6, IPV4, IPV6, Listener, connect_all},
+        sockets::{ANY_IPV6, IPV4, IPV6, Listener, connect_in_turn},
         wait::ensure,
     },
 };
@@ -46,7 +46,7 @@ fn overflow(setup: Setup, bound_to: IpAddr, connected_to: IpAddr) {
         only_series_of_the_port(moment, &bench, &listener)
     };
 
-    let _clients = connect_all(&bench.namespace, target, CLIENTS);
+    let _clients = connect_in_turn(&bench.namespace, &listener, target, CLIENTS);
     let refused = CLIENTS - listener.capacity();
     bench.wait_for("every SYN has arrived", |kernel| kernel.listen_overflows >= refused);
     bench.compare("an overflow", check);

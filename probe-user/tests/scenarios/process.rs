@@ -5,7 +5,7 @@ use super::{
     Setup,
     bench::Bench,
     support::{
-        sockets::{IPV4, Listener, connect_all},
+        sockets::{IPV4, Listener, connect_in_turn},
         wait::ensure,
     },
 };
@@ -23,7 +23,7 @@ pub(crate) fn two_daemons_at_once(setup: Setup) {
     let bench = Bench::new(setup);
     let other = setup.start_daemon();
     let listener = Listener::open(&bench.namespace, IPV4, 4);
-    let clients = connect_all(&bench.namespace, listener.address, 12);
+    let clients = connect_in_turn(&bench.namespace, &listener, listener.address, 12);
     bench.wait_for("an overflow", |kernel| kernel.listen_overflows >= 7);
     bench.compare("what two daemons counted", |moment| {
         let ours = moment.port(listener.address);

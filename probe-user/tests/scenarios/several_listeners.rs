@@ -6,7 +6,7 @@ use super::{
     bench::Bench,
     expected::Expected,
     support::{
-        sockets::{Client, IPV4, Listener, connect_all, idle_clients},
+        sockets::{Client, IPV4, Listener, idle_clients},
         wait::ensure,
     },
 };
@@ -71,10 +71,15 @@ pub(crate) fn four_listeners_that_share_a_port(setup: Setup) {
     let address = first.address;
     let _others = [(); 3].map(|()| Listener::open_shared(&bench.namespace, address, 4));
 
-    let clients = connect_all(&bench.namespace, address, SHARED_CLIENTS);
-    bench.wait_for("every SYN has arrived", |kernel| {
-        kernel.listen_overflows + kernel.passive_opens >= SHARED_CLIENTS
-    });
+    let connect = |number: u64| {
+        let client = Client::connect(&bench.namespace, address);
+        // In turn, lest several SYNs come to the last place of a queue.
+        bench.wait_for("a SYN has arrived", |kernel| {
+            kernel.listen_overflows + first.queue_length(&bench.namespace) >= number
+        });
+        client
+    };
+    let clients: Vec<Client> = (1..=SHARED_CLIENTS).map(connect).collect();
     bench.compare("overflows of a shared port", |moment| {
         // Which of the queues a client is put into is the kernel's choice, so the kernel knows
         // how many of them are full.

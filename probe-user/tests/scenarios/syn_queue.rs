@@ -8,7 +8,7 @@ use super::{
     expected::Expected,
     support::{
         kernel_counters::KernelCounters,
-        sockets::{Client, IPV4, Listener, connect_all},
+        sockets::{Client, IPV4, Listener, connect_all, connect_in_turn},
         wait::ensure,
     },
 };
@@ -53,7 +53,7 @@ pub(crate) fn cookies_of_a_full_syn_queue_are_no_drops(setup: Setup) {
         moment.expect(listener.address, expected)
     });
 
-    let more = connect_all(&bench.namespace, listener.address, CLIENTS);
+    let more = connect_in_turn(&bench.namespace, &listener, listener.address, CLIENTS);
     bench.wait_for("the accept queue is full", |kernel| kernel.listen_overflows > 0);
     bench.compare("SYN cookies and a full accept queue", |moment| {
         moment.expect(listener.address, with_cookies(&moment.kernel, 2 * CLIENTS))?;

@@ -7,7 +7,7 @@ use super::support::{
     daemon::{Daemon, binary, run_arguments},
     metrics::{Metrics, PortNumbers},
     namespace::Namespace,
-    sockets::{Client, IPV4, Listener, connect_all},
+    sockets::{Client, IPV4, Listener, connect_in_turn},
     wait::{ensure, wait_until},
 };
 
@@ -47,7 +47,7 @@ pub(crate) fn root_without_the_capabilities_for_bpf() {
 
 fn overflow(namespace: &Namespace) -> (Listener, Vec<Client>) {
     let listener = Listener::open(namespace, IPV4, BACKLOG);
-    let clients = connect_all(namespace, listener.address, CLIENTS);
+    let clients = connect_in_turn(namespace, &listener, listener.address, CLIENTS);
     (listener, clients)
 }
 

@@ -30,6 +30,12 @@ const INIT: &str = include_str!("init.sh");
 /// point nothing is tried twice.
 const BOOTS: u32 = 3;
 
+/// Lines of a failed run's log that are repeated on the terminal.
+const MOST_LINES_OF_FAILURES: usize = 400;
+
+/// Seconds. Instructions are emulated one by one: a minute of tests on a real CPU is several here.
+const DEADLINE: u64 = 1200;
+
 /// Runs the tests of tests/in_vm on kernels of the lab
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -40,7 +46,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     verbose: bool,
     /// How long the tests of one kernel may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEADLINE)]
     deadline: u64,
     /// Run this static program instead of the tests
     #[arg(long, value_name = "FILE")]
@@ -55,7 +61,7 @@ impl Default for Arguments {
         Self {
             kernels: TESTED_LINES.map(str::to_owned).to_vec(),
             verbose: false,
-            deadline: 1200,
+            deadline: DEADLINE,
             program: None,
             test_arguments: Vec::new(),
         }
@@ -126,8 +132,15 @@ fn run_on(kernel: &Kernel, lab: &Lab, initramfs: &Path, arguments: &Arguments) -
     println!("vm {}: kernel {release}: {verdict} ({:.1} s)", kernel.label, started.elapsed().as_secs_f32());
     if verdict.counts.failed > 0 {
         println!("vm {}: the log is {}", kernel.label, log.display());
+        print!("{}", failures_in(&fs::read_to_string(&log).unwrap_or_default()));
     }
     Ok(verdict.counts)
+}
+
+/// What the test binary says of its failures, which it does at the end; bounded.
+fn failures_in(log: &str) -> String {
+    let lines = log.lines().skip_while(|line| line.trim() != "failures:");
+    lines.take(MOST_LINES_OF_FAILURES).map(|line| format!("{line}\n")).collect()
 }
 
 fn boot_until_init(machine: &Machine<'_>) -> Result<Console> {

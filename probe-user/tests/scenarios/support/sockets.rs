@@ -1,5 +1,6 @@
 //! Listeners with an exact backlog, and clients whose every packet is known.
 use std::{
+    fs,
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
@@ -7,7 +8,10 @@ use std::{
 use nix::{libc, sys::socket::setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{namespace::Namespace, wait::wait_until};
+use super::{
+    namespace::Namespace,
+    wait::{ensure, wait_until},
+};
 
 pub(crate) const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const IPV6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -57,6 +61,12 @@ impl Listener {
     /// How many finished handshakes fit: the kernel tests for "more than the backlog".
     pub(crate) fn capacity(&self) -> u64 {
         u64::from(self.backlog) + 1
+    }
+
+    /// How many connections wait in the accept queues of its port, by the kernel's own list.
+    pub(crate) fn queue_length(&self, namespace: &Namespace) -> u64 {
+        let port = self.address.port();
+        namespace.run(move || ["tcp", "tcp6"].into_iter().map(|file| queue_length_in(file, port)).sum())
     }
 
     /// With a value, bare last ACKs are left aside and the handshake stays in the SYN queue until
@@ -115,9 +125,11 @@ impl Client {
         }
     }
 
-    /// Sends one byte.
+    /// Sends one byte, as soon as its own side of the handshake is finished.
     pub(crate) fn send_data(&self) {
-        (&self.socket).write_all(b"x").expect("a client's data");
+        wait_until("a client sends data", || {
+            (&self.socket).write_all(b"x").map_err(|error| error.to_string())
+        });
     }
 }
 
@@ -130,6 +142,43 @@ pub(crate) fn idle_clients(namespace: &Namespace, address: SocketAddr, count: u6
 /// after 1 s, 3 s, 7 s ... until they are dropped.
 pub(crate) fn connect_all(namespace: &Namespace, address: SocketAddr, count: u64) -> Vec<Client> {
     (0..count).map(|_| Client::connect(namespace, address)).collect()
+}
+
+/// The same, but as long as the accept queue has room, each is let into it before the next comes.
+/// Otherwise a busy machine takes several SYNs before the first of the last ACKs, and it would be
+/// the ACKs that meet a full queue.
+pub(crate) fn connect_in_turn(
+    namespace: &Namespace,
+    listener: &Listener,
+    address: SocketAddr,
+    count: u64,
+) -> Vec<Client> {
+    let before = listener.queue_length(namespace);
+    let connect = |number: u64| {
+        let client = Client::connect(namespace, address);
+        let expected = listener.capacity().min(before + number);
+        wait_until("a connection is in the accept queue", || {
+            let length = listener.queue_length(namespace);
+            ensure(length >= expected, || format!("{length} connections, not {expected}"))
+        });
+        client
+    };
+    (1..=count).map(connect).collect()
+}
+
+/// The sum of `rx_queue` over the lines of `/proc/net/tcp` or `tcp6` that are listeners of a port:
+/// number, local address, remote address, state, `tx_queue:rx_queue`; all in hexadecimal.
+fn queue_length_in(file: &str, port: u16) -> u64 {
+    const LISTEN: &str = "0A";
+    let path = format!("/proc/thread-self/net/{file}");
+    let table = fs::read_to_string(&path).unwrap_or_else(|error| panic!("reading {path}: {error}"));
+    let length = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state, queues) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        let ours = state == LISTEN && local.ends_with(&format!(":{port:04X}"));
+        ours.then(|| u64::from_str_radix(queues.rsplit(':').next()?, 16).ok())?
+    };
+    table.lines().skip(1).filter_map(length).sum()
 }
 
 fn socket_in(namespace: &Namespace, address: SocketAddr) -> Socket {
