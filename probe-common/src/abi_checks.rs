@@ -16,5 +16,5 @@ const _: () = {
     assert!(size_of::<AddressRange>() == 2 * 8);
     assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 4 * 4);
     assert!(size_of::<KernelOffsets>() == 21 * 4);
-    assert!(Loss::ALL.len() == 4);
+    assert!(Loss::ALL.len() == Loss::COUNT as usize);
 };

@@ -15,6 +15,9 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// How many reasons there are.
+    pub const COUNT: u32 = 4;
+
     /// Every reason, in the order of the map's index.
     pub const ALL: [Self; 4] =
         [Self::PortMapFull, Self::BracketUnmatched, Self::CountersUnreadable, Self::ChildMapFull];

@@ -21,4 +21,4 @@ pub(crate) static HANDSHAKE_OTHER: PerCpuArray<HandshakeCounters> = PerCpuArray:
 
 /// Counts that are missing, by [`Loss`].
 #[map]
-pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);

@@ -141,8 +141,9 @@ fn tp_btf_inet_sock_set_state_child(ctx: BtfTracePointContext) -> i32 {
         }
     } else if from == TCP_SYN_RECV {
         // SAFETY: the entry of this child, which nobody else writes or removes.
+        let key = unsafe { CHILDREN.get(child) };
         if to == TCP_ESTABLISHED
-            && let Some(key) = unsafe { CHILDREN.get(child) }
+            && let Some(key) = key
         {
             established_on(key);
         }

@@ -83,7 +83,7 @@ fn fentry_inet_csk_reqsk_queue_hash_add(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
-    if ctx.arg::<u64>(3) as u8 != 0 {
+    if ctx.arg::<u8>(3) != 0 {
         syn_queued::<Direct>(ctx.arg(0));
     }
     0
@@ -91,7 +91,7 @@ fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
 
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_2(ctx: FExitContext) -> i32 {
-    if ctx.arg::<u64>(2) as u8 != 0 {
+    if ctx.arg::<u8>(2) != 0 {
         syn_queued::<Direct>(ctx.arg(0));
     }
     0
@@ -109,7 +109,7 @@ fn kprobe_inet_csk_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
 #[kretprobe(function = "inet_csk_reqsk_queue_hash_add")]
 fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
     if let Some(listener) = bracket::take_over(Slot::SynQueued)
-        && ctx.ret::<u64>() as u8 != 0
+        && ctx.ret::<u8>() != 0
     {
         syn_queued::<Probed>(listener);
     }

@@ -19,8 +19,8 @@ use crate::{
 /// bool fastopen, bool *req_stolen)`: a sixth argument `drop_reason` from 6.15. With `fastopen`
 /// `sk` is the child: no listener is concerned.
 #[inline(always)]
-fn request_checked<R: KernelRead>(listener: KernelPointer, fastopen: u64) {
-    if fastopen as u8 == 0 {
+fn request_checked<R: KernelRead>(listener: KernelPointer, fastopen: u8) {
+    if fastopen == 0 {
         bracket::open::<R>(listener);
     } else {
         bracket::open_for_nothing();

@@ -10,7 +10,6 @@ mod scenarios;
 
 mod command_line;
 mod privileges;
-mod start;
 
 use scenarios::{every_scenario_under, tests_under};
 
