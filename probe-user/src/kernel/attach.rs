@@ -13,7 +13,7 @@ use crate::plan::{
     catalogue::name,
     decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, Wishes, decide},
     hook::{Program, ProgramKind},
-    outcome::{Coverage, HookOutcome, PlanOutcome, coverage},
+    outcome::{Coverage, HookOutcome, PlanOutcome, Variant, coverage},
 };
 
 /// What came of it.
@@ -182,7 +182,12 @@ fn outcome(plan: &Plan, chosen: &Chosen, facts: &KernelFacts) -> PlanOutcome {
 }
 
 fn hook_outcome(hook: &HookPlan, chosen: Option<&Candidate>) -> HookOutcome {
-    let mut attached_to: Vec<String> = vec![];
+    let mut attached_to: Vec<String> = match chosen {
+        Some(candidate) if candidate.variant == Variant::Caller => {
+            vec!["tcp_check_req()".to_owned(), "tcp_get_cookie_sock()".to_owned()]
+        }
+        _ => vec![],
+    };
     for program in chosen.iter().flat_map(|candidate| &candidate.programs) {
         let target = target_name(program);
         if !attached_to.contains(&target) {

@@ -39,8 +39,11 @@ fn last_words(log: &str) -> Option<&str> {
         .rfind(|line| !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start)))
 }
 
+/// One line, with a name for ENOTSUPP, which is the kernel's own and has none in user space: a
+/// trampoline that cannot take a function's arguments says that.
 fn squeeze(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)")
 }
 
 #[cfg(test)]

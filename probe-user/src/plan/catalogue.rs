@@ -1,8 +1,7 @@
 //! Every hook once: what it measures, in which ways it can be attached, and what each way needs.
 use super::{
-    hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
+    hook::{Hook, Need, Program, ProgramKind, Variant, Wanted, Way},
     offsets::OffsetGroup,
-    outcome::Variant,
 };
 
 /// Names of hooks that decisions depend on.

@@ -1,5 +1,34 @@
 //! What a hook is: programs, the places in the kernel that they are attached to, and the ways to do it.
-use super::{offsets::OffsetGroup, outcome::Variant};
+use serde::{Deserialize, Serialize};
+
+use super::offsets::OffsetGroup;
+
+/// A way to be attached, as `--plan` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// fentry and fexit programs on BPF trampolines.
+    Trampoline,
+    /// Derived from the hook on the calling function, which is attached anyway.
+    Caller,
+    /// kprobe and kretprobe programs.
+    Kprobe,
+    /// BTF tracepoints (tp_btf).
+    Tracepoint,
+}
+
+impl Variant {
+    /// The label value of `tcp_backlog_hook_info`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Trampoline => "trampoline",
+            Self::Caller => "caller",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
 
 /// What a program is attached to and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

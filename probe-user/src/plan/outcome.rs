@@ -1,37 +1,11 @@
 //! What became of each hook: which variant is attached, or why none is.
 use serde::{Deserialize, Serialize};
 
+pub use super::hook::Variant;
 use super::{
     catalogue::{CATALOGUE, name},
     hook::Hook,
 };
-
-/// A way to be attached, as `--plan` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Variant {
-    /// fentry and fexit programs on BPF trampolines.
-    Trampoline,
-    /// Derived from the hook on the calling function, which is attached anyway.
-    Caller,
-    /// kprobe and kretprobe programs.
-    Kprobe,
-    /// BTF tracepoints (tp_btf).
-    Tracepoint,
-}
-
-impl Variant {
-    /// The label value of `tcp_backlog_hook_info`.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Trampoline => "trampoline",
-            Self::Caller => "caller",
-            Self::Kprobe => "kprobe",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-}
 
 /// What became of one hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
