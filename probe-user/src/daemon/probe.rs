@@ -15,6 +15,10 @@ use crate::{
     sample::Sample,
 };
 
+/// The reason, beside those of `probe_common::loss::Loss`, for events that met a program of ours that was
+/// already running on the CPU.
+const LOSS_PROGRAM_SKIPPED: &str = "program_skipped";
+
 /// What is attached, and the history that belongs to it.
 pub struct Probe {
     maps: Option<ProbeMaps>,
@@ -71,6 +75,9 @@ impl Probe {
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
         let mut sample = readers::collect_sample(source, &self.plan.coverage);
         sample.own_cost.map_bytes = self.map_bytes;
+        if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, kernel::skipped_runs()) {
+            hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
+        }
         self.log_new_errors(&sample);
         let attribution = self.ledger.as_mut().map(|ledger| ledger.observe(&sample, &self.plan.coverage));
         Model::new(&sample, &self.plan, attribution.as_ref())

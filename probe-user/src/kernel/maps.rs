@@ -72,21 +72,35 @@ fn unreadable(map: &'static str) -> impl Fn(MapError) -> SourceError {
 /// (an estimate before 6.4, exact since `map_mem_usage`). `None` when it cannot be read.
 #[must_use]
 pub fn map_bytes() -> Option<u64> {
-    let mut total = 0;
+    sum_of_descriptors("map_type", "memlock")
+}
+
+/// Runs of the programs that this process holds that the kernel left out, because the program was
+/// already running on the CPU and was interrupted (`bpf_prog_inc_misses_counter()`): events that are
+/// counted nowhere. The `recursion_misses` lines of `/proc/self/fdinfo` (5.12). `None` when it
+/// cannot be read.
+#[must_use]
+pub fn skipped_runs() -> Option<u64> {
+    sum_of_descriptors("prog_type", "recursion_misses")
+}
+
+/// The sum of one number over the descriptors of one kind.
+fn sum_of_descriptors(kind: &str, key: &str) -> Option<u64> {
+    let mut total = 0_u64;
     for entry in fs::read_dir("/proc/self/fdinfo").ok()?.flatten() {
         // A descriptor may be gone by now.
         let Ok(text) = fs::read_to_string(entry.path()) else { continue };
-        total += memlock_of_map(&text).unwrap_or(0);
+        total = total.saturating_add(number_in(&text, kind, key).unwrap_or(0));
     }
     Some(total)
 }
 
-/// The `memlock` line of a descriptor's information, if the descriptor is a map.
-fn memlock_of_map(fdinfo: &str) -> Option<u64> {
+/// One number of a descriptor's information, if the descriptor is of the kind.
+fn number_in(fdinfo: &str, kind: &str, key: &str) -> Option<u64> {
     let value =
         |key: &str| fdinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim));
-    value("map_type")?;
-    value("memlock")?.parse().ok()
+    value(kind)?;
+    value(key)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -94,11 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_memory_of_maps_is_counted() {
-        let check = |fdinfo: &str, expected| assert_eq!(memlock_of_map(fdinfo), expected);
-        check("pos:\t0\nmap_type:\t5\nmemlock:\t4096\n", Some(4096));
-        check("pos:\t0\nprog_type:\t26\nmemlock:\t4096\n", None);
-        check("pos:\t0\nmap_type:\t5\nmemlock:\tmany\n", None);
-        check("", None);
+    fn only_descriptors_of_the_kind_are_counted() {
+        let check = |fdinfo: &str, kind: &str, key: &str, expected| {
+            assert_eq!(number_in(fdinfo, kind, key), expected, "{fdinfo}");
+        };
+        check("pos:\t0\nmap_type:\t5\nmemlock:\t4096\n", "map_type", "memlock", Some(4096));
+        check("pos:\t0\nprog_type:\t26\nmemlock:\t4096\n", "map_type", "memlock", None);
+        check("pos:\t0\nmap_type:\t5\nmemlock:\tmany\n", "map_type", "memlock", None);
+        check("prog_type:\t26\nrecursion_misses:\t3\n", "prog_type", "recursion_misses", Some(3));
+        check("", "prog_type", "recursion_misses", None);
     }
 }

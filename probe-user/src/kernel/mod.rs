@@ -9,6 +9,6 @@ mod one_line;
 pub use self::{
     attach::{Attached, attach},
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
-    maps::{ProbeMaps, map_bytes},
+    maps::{ProbeMaps, map_bytes, skipped_runs},
     object::KernelBtf,
 };

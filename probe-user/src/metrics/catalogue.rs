@@ -239,7 +239,9 @@ pub const LOST_EVENTS: Metric = Metric {
     unit: Unit::Number,
     help: "Events that the BPF programs could not count where they belong, by reason: \
            port_map_full (counted in the row other), bracket_unmatched, counters_unreadable and \
-           child_map_full (counted nowhere). Their source is the BPF map LOSSES.",
+           child_map_full (counted nowhere). Their source is the BPF map LOSSES; that of \
+           program_skipped (the program was running on the CPU already, counted nowhere) is \
+           recursion_misses in /proc/self/fdinfo.",
     labels: &[Reason],
     needs: Needs::AnyPlan,
     group: Group::Probe,
