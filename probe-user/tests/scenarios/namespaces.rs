@@ -3,18 +3,14 @@ use super::{
     Setup,
     bench::Bench,
     expected::Expected,
-    support::{
-        namespace::Namespace,
-        sockets::{IPV4, Listener, connect_in_turn},
-    },
+    support::sockets::{IPV4, Listener, connect_in_turn},
 };
 
 const BACKLOG: u32 = 4;
 const PORT: u16 = 8080;
 
 pub(crate) fn a_namespace_that_is_younger_than_the_daemon(setup: Setup) {
-    let mut bench = Bench::new(setup);
-    bench.move_to(Namespace::new());
+    let bench = Bench::new(setup).move_to_unknown();
     overflow_between_two_scrapes(&bench, 12, Expected::default());
 }
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     metrics::Metrics,
     namespace::{Namespace, bring_loopback_up},
-    wait::{PATIENCE, wait_until},
+    wait::{PATIENCE, ensure, wait_until},
 };
 
 /// The binary under test: `TCP_BACKLOG_PROBE_BINARY`, else the one that cargo built.
@@ -85,13 +85,13 @@ impl Daemon {
 
     /// One scrape.
     pub(crate) fn scrape(&self) -> Metrics {
-        Metrics::parse(&get(self.address, "/metrics"))
+        scrape(self.address)
     }
 
     /// One scrape of a daemon that runs in this namespace.
     pub(crate) fn scrape_in(&self, namespace: &Namespace) -> Metrics {
         let address = self.address;
-        namespace.run(move || Metrics::parse(&get(address, "/metrics")))
+        namespace.run(move || scrape(address))
     }
 
     /// What it has logged so far.
@@ -150,15 +150,24 @@ impl Log {
     }
 }
 
-/// The body of `GET path`, which must be answered with 200.
-pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+/// Scrapes until the answer is 200: on an emulated machine a reading can take longer than the
+/// daemon lets its clients wait, which it says with a 503.
+fn scrape(address: SocketAddr) -> Metrics {
+    wait_until("an answer to GET /metrics", || {
+        let answer = get(address, "/metrics");
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
+        ensure(head.split(' ').nth(1) == Some("200"), || answer.clone())?;
+        Ok(Metrics::parse(body))
+    })
+}
+
+/// The answer to `GET path`, head and body.
+fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection to the daemon");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
     // HTTP/1.0: the answer is neither chunked nor kept alive, so it ends where the stream ends.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {answer:?}"));
-    assert!(head.split(' ').nth(1) == Some("200"), "GET {path}: {head}");
-    body.to_owned()
+    answer
 }

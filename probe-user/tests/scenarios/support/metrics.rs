@@ -1,5 +1,8 @@
 //! The daemon's metrics, parsed from the Prometheus text format.
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 /// One scrape.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +76,11 @@ impl Metrics {
         self.with_labels(name, &[])
             .filter_map(|series| series.labels.get(label).map(String::as_str))
             .collect()
+    }
+
+    /// The inode numbers of all namespaces that are mentioned.
+    pub(crate) fn namespaces(&self) -> BTreeSet<u64> {
+        self.series.iter().filter_map(|series| series.labels.get("netns")?.parse().ok()).collect()
     }
 
     /// Every total of a namespace and its ports, by name and labels.

@@ -7,6 +7,7 @@
 //!
 //! A process lives in it as well, because namespaces are found by their processes.
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -42,6 +43,22 @@ impl Namespace {
     pub(crate) fn new() -> Self {
         let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         Self::make()
+    }
+
+    /// Makes one whose inode number is not among those that `known` gives. Other tests' namespaces
+    /// come and go too, and their numbers are handed out again.
+    pub(crate) fn unlike(known: impl FnOnce() -> BTreeSet<u64>) -> Self {
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known();
+        let mut namesakes = Vec::new();
+        loop {
+            let namespace = Self::make();
+            if !known.contains(&namespace.inode) {
+                return namespace;
+            }
+            // Kept for now, so that the next one gets another number.
+            namesakes.push(namespace);
+        }
     }
 
     /// Ends this one and makes another with the same inode number. No other test may make one in
