@@ -5,6 +5,7 @@ use core::mem::{align_of, size_of};
 use crate::{
     handshake::{HandshakeCounters, PortKey},
     kernel_offsets::KernelOffsets,
+    listener::{ListenerIdentity, ListenerSlot},
     loss::Loss,
     settings::{AddressRange, DISCARD_SITES, Settings},
 };
@@ -12,9 +13,11 @@ use crate::{
 const _: () = {
     assert!(size_of::<PortKey>() == 16 + 4 + 2 + 2);
     assert!(align_of::<PortKey>() == 4);
-    assert!(size_of::<HandshakeCounters>() == 12 * 8);
+    assert!(size_of::<HandshakeCounters>() == HandshakeCounters::FIELDS * 8);
+    assert!(size_of::<ListenerSlot>() == 4 + 2 + 2);
+    assert!(size_of::<ListenerIdentity>() == 4 * 8 + size_of::<PortKey>());
     assert!(size_of::<AddressRange>() == 2 * 8);
     assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 4 * 4);
-    assert!(size_of::<KernelOffsets>() == 21 * 4);
+    assert!(size_of::<KernelOffsets>() == KernelOffsets::FIELDS * 4);
     assert!(Loss::ALL.len() == Loss::COUNT as usize);
 };

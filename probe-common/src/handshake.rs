@@ -1,15 +1,15 @@
-//! The handshake signal: what every listening port was asked, gave and refused.
+//! The handshake signal: what every listener was asked, gave and refused.
 
 /// `AF_INET` of `linux/socket.h`.
 pub const AF_INET: u16 = 2;
 /// `AF_INET6` of `linux/socket.h`.
 pub const AF_INET6: u16 = 10;
 
-/// A listening port: the key of the `HANDSHAKE` map.
+/// A listening port.
 ///
 /// Read from the listener's `struct sock_common`, never from a packet: a
 /// dual-stack listener on `::` keeps that address for the IPv4 connections that
-/// it takes. `SO_REUSEPORT` listeners of one address share a key.
+/// it takes. `SO_REUSEPORT` listeners of one address share a port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortKey {
@@ -23,62 +23,88 @@ pub struct PortKey {
     pub family: u16,
 }
 
-/// Totals of one port on one CPU since the hooks were attached; the value of the `HANDSHAKE` map.
-///
-/// Every field only grows. Which of them move depends on the plan: the user side
-/// knows from the attached hooks which fields mean something.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HandshakeCounters {
-    /// SYNs that reached the listener: calls of `tcp_conn_request()`.
-    pub syn_received: u64,
-    /// SYNs put in the SYN queue by `inet_csk_reqsk_queue_hash_add()`.
-    pub syn_queued: u64,
-    /// Finished handshakes put in the accept queue by `inet_csk_reqsk_queue_add()`.
-    pub established: u64,
-    /// Last ACKs for which a child socket was asked: calls of `tcp_v4_syn_recv_sock()` and its IPv6 twin.
-    pub last_ack_received: u64,
-    /// Last ACKs for which no child socket was made.
-    pub last_ack_refused: u64,
-    /// SYN-ACKs sent again: tracepoint `tcp:tcp_retransmit_synack`.
-    pub synack_retransmits: u64,
-    /// `LINUX_MIB_LISTENOVERFLOWS` raised while a SYN was handled.
-    pub accept_queue_overflows_syn: u64,
-    /// `LINUX_MIB_LISTENOVERFLOWS` raised while a last ACK was handled.
-    pub accept_queue_overflows_ack: u64,
-    /// `LINUX_MIB_LISTENDROPS` raised on behalf of the listener.
-    pub listen_drops: u64,
-    /// Segments that raised the listener's `sk_drops` without being a listen drop
-    /// (`discard_and_relse` of `tcp_v4_rcv()`, `tcp_drop_reason()`): to be taken off `sk_drops`.
-    pub discarded_segments: u64,
-    /// `sk_drops` of listeners at their close, less `sk_drops` at their opening. Wraps: a listener
-    /// that is opened for a second time brings its old drops along.
-    pub closed_listener_drops: u64,
-    /// Listeners opened since the hooks were attached: `inet_sock_set_state` from CLOSE to LISTEN.
-    pub listeners_opened: u64,
+/// Declares [`HandshakeCounters`], so that no list of its fields can forget one.
+macro_rules! handshake_counters {
+    ($($(#[$documentation:meta])* $field:ident,)+) => {
+        /// Totals of one listener on one CPU; the value of the `HANDSHAKE` map.
+        ///
+        /// Every field only grows. Which of them move depends on the plan: the user side
+        /// knows from the attached hooks which fields mean something.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize), serde(default))]
+        pub struct HandshakeCounters {
+            $($(#[$documentation])* pub $field: u64,)+
+        }
+
+        impl HandshakeCounters {
+            /// How many fields there are.
+            pub const FIELDS: usize = [$(stringify!($field)),+].len();
+
+            /// Adds another CPU's totals. `closed_listener_drops` is a difference and may wrap.
+            pub const fn add(&mut self, other: &Self) {
+                $(self.$field = self.$field.wrapping_add(other.$field);)+
+            }
+        }
+    };
 }
 
-impl HandshakeCounters {
-    /// Adds another CPU's totals. `closed_listener_drops` is a difference and may wrap.
-    pub fn add(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.syn_received, other.syn_received),
-            (&mut self.syn_queued, other.syn_queued),
-            (&mut self.established, other.established),
-            (&mut self.last_ack_received, other.last_ack_received),
-            (&mut self.last_ack_refused, other.last_ack_refused),
-            (&mut self.synack_retransmits, other.synack_retransmits),
-            (&mut self.accept_queue_overflows_syn, other.accept_queue_overflows_syn),
-            (&mut self.accept_queue_overflows_ack, other.accept_queue_overflows_ack),
-            (&mut self.listen_drops, other.listen_drops),
-            (&mut self.discarded_segments, other.discarded_segments),
-            (&mut self.closed_listener_drops, other.closed_listener_drops),
-            (&mut self.listeners_opened, other.listeners_opened),
-        ];
-        for (mine, theirs) in pairs {
-            *mine = mine.wrapping_add(theirs);
-        }
-    }
+handshake_counters! {
+    /// SYNs that reached the listener: calls of `tcp_v4_conn_request()` and its like.
+    syn_received,
+    /// SYNs put in the SYN queue by `inet_csk_reqsk_queue_hash_add()`.
+    syn_queued,
+    /// `LINUX_MIB_LISTENOVERFLOWS` raised while a SYN was handled: the accept queue was full.
+    syn_dropped_accept_queue_full,
+    /// `LINUX_MIB_TCPREQQFULLDROP` raised: the SYN queue was full and SYN cookies are off.
+    syn_dropped_syn_queue_full,
+    /// Refused by the rule that keeps the last quarter of `net.ipv4.tcp_max_syn_backlog` for
+    /// clients that are known (`tcp_conn_request()`, with SYN cookies off).
+    syn_dropped_syn_backlog_reserve,
+    /// `LINUX_MIB_LISTENDROPS` raised while a SYN was handled, for none of the reasons above: no
+    /// memory, no route, a security module, a broadcast address.
+    syn_dropped_other,
+    /// `LINUX_MIB_SYNCOOKIESSENT` raised: the SYN was answered with a cookie.
+    syncookies_sent,
+    /// `LINUX_MIB_SYNCOOKIESRECV` raised: a last ACK carried a good cookie.
+    syncookies_received,
+    /// `LINUX_MIB_SYNCOOKIESFAILED` raised: an ACK carried no good cookie.
+    syncookies_failed,
+    /// `LINUX_MIB_TCPREQQFULLDOCOOKIES` raised: the SYN queue was full, or cookies are always sent.
+    syn_queue_full_cookies,
+    /// Last ACKs for which a child socket was asked: calls of `tcp_v4_syn_recv_sock()` and its IPv6 twin.
+    last_ack_received,
+    /// `LINUX_MIB_LISTENOVERFLOWS` raised while a last ACK was handled: the accept queue was full.
+    last_ack_refused_accept_queue_full,
+    /// `LINUX_MIB_LISTENDROPS` raised while a last ACK was handled, without an overflow.
+    last_ack_refused_other,
+    /// Last ACKs freed with the reason `TCP_LISTEN_OVERFLOW`, which stands for both (6.15).
+    last_ack_refused_undivided,
+    /// Finished handshakes put in the accept queue by `inet_csk_reqsk_queue_add()`.
+    established,
+    /// SYN-ACKs sent again: tracepoint `tcp:tcp_retransmit_synack`.
+    synack_retransmits,
+    /// Requests ended by an ICMP error, a listen drop: `tcp_req_err()`.
+    request_errors,
+    /// Requests ended with a reset instead of a place in the accept queue, because of
+    /// `net.ipv4.tcp_abort_on_overflow`: `LINUX_MIB_EMBRYONICRSTS` and a listen drop in one `tcp_check_req()`.
+    requests_aborted,
+    /// Requests given up after their last SYN-ACK: `reqsk_timer_handler()` left the timer stopped.
+    requests_expired,
+    /// Connections reset because their listener was closed before it accepted them: `inet_child_forget()`.
+    closed_unaccepted,
+    /// Connections of which at least one packet was a listen drop, each of them once.
+    connections_refused,
+    /// `LINUX_MIB_LISTENDROPS` raised on behalf of the listener, for any reason.
+    listen_drops,
+    /// Segments that raised the listener's `sk_drops` without being a listen drop
+    /// (`discard_and_relse` of `tcp_v4_rcv()`, `tcp_drop_reason()`): to be taken off `sk_drops`.
+    discarded_segments,
+    /// `sk_drops` of the listener at its close, less `sk_drops` at its opening. Wraps: a listener
+    /// that is opened for a second time brings its old drops along.
+    closed_listener_drops,
+    /// Times that the listener was opened since the hooks were attached.
+    listeners_opened,
 }
 
 #[cfg(feature = "user")]

@@ -8,5 +8,6 @@
 mod abi_checks;
 pub mod handshake;
 pub mod kernel_offsets;
+pub mod listener;
 pub mod loss;
 pub mod settings;

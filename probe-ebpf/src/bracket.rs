@@ -6,83 +6,62 @@
 //! done with. They are per CPU and bottom halves are off in between: the
 //! difference belongs to this packet alone. The bracketed functions do not
 //! nest, so there is one bracket per CPU.
-use aya_ebpf::{macros::map, maps::PerCpuArray};
 use probe_common::{
+    handshake::HandshakeCounters,
     loss::Loss,
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS},
 };
 
 use crate::{
-    count::{add_in_softirq, counters_of, lose},
-    kernel_read::{KernelPointer, KernelRead, Probed, accept_queue_is_full, port_key},
+    count::{add_in_softirq, lose},
+    cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, cpu_state},
+    kernel_counters::{Gained, KernelCounters},
+    kernel_read::{
+        KernelPointer, KernelRead, Probed, aborts_on_overflow, accept_queue_is_full, syn_queue_is_full,
+        syncookies_are_off,
+    },
+    refused_connections::{Packet, fingerprint, is_first_refusal},
+    rows::{counters_in, row_of},
     settings::global,
 };
 
 /// The step of the handshake that a bracket is around.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// A SYN: `tcp_conn_request()`.
+    /// A SYN: `tcp_v4_conn_request()` and its like.
     Syn,
-    /// A last ACK, or an ICMP error for a queued request.
+    /// A packet for a queued request: `tcp_check_req()`.
     LastAck,
+    /// A packet for no request, which may carry a SYN cookie: `cookie_v4_check()` and its IPv6 twin.
+    Cookie,
+    /// An ICMP error for a queued request: `tcp_req_err()`.
+    RequestError,
 }
 
-/// What this CPU is in the middle of.
-#[repr(C)]
-pub(crate) struct CpuState {
-    /// The listener of the open bracket; [`NO_LISTENER`] or [`NOT_A_HANDSHAKE`] else.
-    listener: u64,
-    /// The kernel's counters at the bracket's beginning.
-    before: ListenCounters,
-    /// Not 0: the SYN in the bracket was queued, answered with a cookie, or made a child.
-    answered: u64,
-    /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
-    per_cpu_distance: u64,
-    /// For turning a pointer into a number: the verifier forgets what it was.
-    number: u64,
-    /// Listeners handed from the entry of a call to its return: one slot per function.
-    handed_over: [u64; 4],
-}
-
-/// No bracket is open.
-const NO_LISTENER: u64 = 0;
-/// A bracket is open around a call that no listener is concerned with.
-const NOT_A_HANDSHAKE: u64 = 1;
-
-/// A slot of [`CpuState::handed_over`].
-#[derive(Clone, Copy)]
-pub(crate) enum Slot {
-    /// `inet_csk_reqsk_queue_hash_add()`
-    SynQueued = 0,
-    /// `inet_csk_reqsk_queue_add()`
-    Established = 1,
-    /// `tcp_v4_syn_recv_sock()` and `tcp_v6_syn_recv_sock()`
-    LastAck = 2,
-    /// `inet_csk_complete_hashdance()`
-    Hashdance = 3,
-}
-
-/// `LINUX_MIB_LISTENOVERFLOWS` and its neighbour `LINUX_MIB_LISTENDROPS`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct ListenCounters {
-    overflows: u64,
-    drops: u64,
-}
-
-#[map]
-static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
-
-/// Opens the bracket of this CPU for a packet to `listener`.
+/// Opens the bracket of this CPU for a packet to `listener`, and gives the listener's totals.
 #[inline(always)]
-pub(crate) fn open<R: KernelRead>(listener: KernelPointer) {
-    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
+pub(crate) fn open<R: KernelRead>(
+    stage: Stage,
+    listener: KernelPointer,
+    skb: KernelPointer,
+    request: KernelPointer,
+) -> Option<*mut HandshakeCounters> {
     // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
+    let state = unsafe { &mut *cpu_state()? };
+    let row = row_of::<R>(listener);
     state.listener = listener as u64;
+    state.row = row;
     state.answered = 0;
+    state.reserve_kept = 0;
+    state.skb = skb as u64;
+    state.request = request as u64;
+    if stage == Stage::Cookie {
+        // From 6.8 on cookie_v4_check() frees what it refuses: nothing is left to look at afterwards.
+        let packet = Packet { stage, skb, request };
+        state.fingerprint = fingerprint(&packet, row).unwrap_or(0);
+    }
     if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
-        match listen_counters::<R>(state, listener) {
+        match KernelCounters::read::<R>(state, stage, listener) {
             Some(counters) => state.before = counters,
             None => {
                 state.listener = NOT_A_HANDSHAKE;
@@ -90,15 +69,24 @@ pub(crate) fn open<R: KernelRead>(listener: KernelPointer) {
             }
         }
     }
+    counters_in(row)
 }
 
 /// Opens the bracket for a call that concerns no listener, so that its end is not taken for another's.
 #[inline(always)]
 pub(crate) fn open_for_nothing() {
-    if let Some(state) = CPU_STATE.get_ptr_mut(0) {
+    if let Some(state) = cpu_state() {
         // SAFETY: a map value of this CPU, checked by the verifier.
         unsafe { (*state).listener = NOT_A_HANDSHAKE };
     }
+}
+
+/// The totals of the listener in the open bracket.
+#[inline(always)]
+pub(crate) fn counters() -> Option<*mut HandshakeCounters> {
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &*cpu_state()? };
+    (state.listener > NOT_A_HANDSHAKE).then(|| counters_in(state.row))?
 }
 
 /// Notes that the SYN in the bracket was answered: it is not lost.
@@ -107,9 +95,18 @@ pub(crate) fn answered() {
     if global!(SETTINGS.accounting) != ACCOUNTING_CONDITIONS {
         return;
     }
-    if let Some(state) = CPU_STATE.get_ptr_mut(0) {
+    if let Some(state) = cpu_state() {
         // SAFETY: a map value of this CPU, checked by the verifier.
         unsafe { (*state).answered = 1 };
+    }
+}
+
+/// Notes that the SYN in the bracket is refused to keep the rest of `tcp_max_syn_backlog` for others.
+#[inline(always)]
+pub(crate) fn reserve_kept() {
+    if let Some(state) = cpu_state() {
+        // SAFETY: a map value of this CPU, checked by the verifier.
+        unsafe { (*state).reserve_kept = 1 };
     }
 }
 
@@ -117,6 +114,8 @@ pub(crate) fn answered() {
 pub(crate) struct Closed {
     /// The listener; only [`Probed`] reads it.
     pub(crate) listener: KernelPointer,
+    /// Its totals.
+    pub(crate) counters: *mut HandshakeCounters,
     /// Whether the kernel counted a listen drop in between.
     pub(crate) dropped: bool,
 }
@@ -125,7 +124,7 @@ pub(crate) struct Closed {
 #[inline(always)]
 pub(crate) fn close(stage: Stage) -> Option<Closed> {
     // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *CPU_STATE.get_ptr_mut(0)? };
+    let state = unsafe { &mut *cpu_state()? };
     let listener = state.listener;
     state.listener = NO_LISTENER;
     if listener == NOT_A_HANDSHAKE {
@@ -136,108 +135,106 @@ pub(crate) fn close(stage: Stage) -> Option<Closed> {
         return None;
     }
     let listener = listener as KernelPointer;
+    let counters = counters_in(state.row)?;
     let Some(gained) = gained(state, listener, stage) else {
         lose(Loss::CountersUnreadable);
         return None;
     };
-    if gained.drops != 0 || gained.overflows != 0 {
-        charge(listener, stage, &gained);
+    let dropped = gained.drops != 0 || gained.overflows != 0;
+    charge_cookies(counters, &gained, stage);
+    if dropped {
+        charge_drops(state, counters, &gained, stage);
+        charge_connection(state, counters, listener, stage);
     }
-    Some(Closed { listener, dropped: gained.drops != 0 })
+    Some(Closed { listener, counters, dropped })
 }
 
-/// Adds a bracket's overflows and drops to its listener's totals.
+/// Adds what was not lost, but answered or taken without a place in the SYN queue.
 #[inline(always)]
-fn charge(listener: KernelPointer, stage: Stage, gained: &ListenCounters) {
-    let Some(key) = port_key::<Probed>(listener) else {
-        lose(Loss::CountersUnreadable);
-        return;
-    };
-    let Some(counters) = counters_of(&key) else { return };
+fn charge_cookies(counters: *mut HandshakeCounters, gained: &Gained, stage: Stage) {
+    if stage == Stage::Syn {
+        add_in_softirq!(counters, syncookies_sent, gained.cookies_sent);
+        add_in_softirq!(counters, syn_queue_full_cookies, gained.syn_queue_full_cookies);
+    } else if stage == Stage::Cookie {
+        add_in_softirq!(counters, syncookies_received, gained.cookies_received);
+        add_in_softirq!(counters, syncookies_failed, gained.cookies_failed);
+    }
+}
+
+/// Adds a bracket's drops to its listener's totals, by cause.
+#[inline(always)]
+fn charge_drops(state: &CpuState, counters: *mut HandshakeCounters, gained: &Gained, stage: Stage) {
     add_in_softirq!(counters, listen_drops, gained.drops);
+    let unexplained = gained.drops.saturating_sub(gained.overflows);
     match stage {
-        Stage::Syn => add_in_softirq!(counters, accept_queue_overflows_syn, gained.overflows),
-        Stage::LastAck => add_in_softirq!(counters, accept_queue_overflows_ack, gained.overflows),
+        Stage::Syn => {
+            add_in_softirq!(counters, syn_dropped_accept_queue_full, gained.overflows);
+            add_in_softirq!(counters, syn_dropped_syn_queue_full, gained.syn_queue_full_drops);
+            let unexplained = unexplained.saturating_sub(gained.syn_queue_full_drops);
+            if state.reserve_kept == 0 {
+                add_in_softirq!(counters, syn_dropped_other, unexplained);
+            } else {
+                add_in_softirq!(counters, syn_dropped_syn_backlog_reserve, unexplained);
+            }
+        }
+        Stage::LastAck | Stage::Cookie => {
+            add_in_softirq!(counters, last_ack_refused_accept_queue_full, gained.overflows);
+            add_in_softirq!(counters, last_ack_refused_other, unexplained);
+        }
+        Stage::RequestError => add_in_softirq!(counters, request_errors, gained.drops),
+    }
+}
+
+/// Counts the connection behind a dropped packet, once; and its reset, where that is the answer to
+/// a full accept queue.
+#[inline(always)]
+fn charge_connection(
+    state: &CpuState,
+    counters: *mut HandshakeCounters,
+    listener: KernelPointer,
+    stage: Stage,
+) {
+    if stage == Stage::RequestError {
+        return;
+    }
+    let fingerprint = if stage == Stage::Cookie {
+        (state.fingerprint != 0).then_some(state.fingerprint)
+    } else {
+        let packet =
+            Packet { stage, skb: state.skb as KernelPointer, request: state.request as KernelPointer };
+        fingerprint(&packet, state.row)
+    };
+    if is_first_refusal(fingerprint) {
+        add_in_softirq!(counters, connections_refused, 1);
+    }
+    // tcp_check_req() alone asks for the setting, and then resets: a cookie's last ACK is dropped in silence.
+    if stage == Stage::LastAck && aborts_on_overflow::<Probed>(listener) {
+        add_in_softirq!(counters, requests_aborted, 1);
     }
 }
 
 /// What the kernel counted since the bracket was opened.
 #[inline(always)]
-fn gained(state: &mut CpuState, listener: KernelPointer, stage: Stage) -> Option<ListenCounters> {
+fn gained(state: &mut CpuState, listener: KernelPointer, stage: Stage) -> Option<Gained> {
     if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
-        let after = listen_counters::<Probed>(state, listener)?;
-        return Some(ListenCounters {
-            overflows: after.overflows.wrapping_sub(state.before.overflows),
-            drops: after.drops.wrapping_sub(state.before.drops),
-        });
+        let after = KernelCounters::read::<Probed>(state, stage, listener)?;
+        return Some(after.since(&state.before));
     }
     // The last ACK's conditions are evaluated at tcp_v4_syn_recv_sock(), which knows its outcome.
     let lost =
         stage == Stage::Syn && global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && state.answered == 0;
-    let overflowed = lost && accept_queue_is_full::<Probed>(listener);
-    Some(ListenCounters { overflows: u64::from(overflowed), drops: u64::from(lost) })
-}
-
-/// Reads this CPU's `ListenOverflows` and `ListenDrops` of the listener's network namespace.
-#[inline(always)]
-fn listen_counters<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> Option<ListenCounters> {
-    let net = R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))?;
-    let statistics = R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))?;
-    let statistics = as_number(state, statistics);
-    let this_cpu = statistics.wrapping_add(per_cpu_distance(state)?) as KernelPointer;
-    Probed::read::<ListenCounters>(this_cpu, global!(KERNEL_OFFSETS.mib_listen_overflows))
-}
-
-/// `__per_cpu_offset[this CPU]`, found without kallsyms (which may be hidden, or lack data symbols):
-/// the address of this CPU's value of a per-CPU array, less the per-CPU pointer that
-/// `array_map_alloc()` put in its `struct bpf_array` (`pptrs[0]`, 4.6 and later).
-#[inline(always)]
-fn per_cpu_distance(state: &mut CpuState) -> Option<u64> {
-    if state.per_cpu_distance == 0 {
-        let value_address = (&raw const *state).cast();
-        let value_address = as_number(state, value_address);
-        let array = as_number(state, (&raw const CPU_STATE).cast()) as KernelPointer;
-        let per_cpu_pointer = Probed::read::<u64>(array, global!(KERNEL_OFFSETS.bpf_array_pptrs))?;
-        state.per_cpu_distance = value_address.wrapping_sub(per_cpu_pointer);
+    if !lost {
+        return Some(Gained::default());
     }
-    Some(state.per_cpu_distance)
-}
-
-/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic.
-#[inline(always)]
-fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
-    let number = &raw mut state.number;
-    // SAFETY: a field of a map value of this CPU.
-    unsafe {
-        number.write_volatile(pointer as u64);
-        number.read_volatile()
-    }
-}
-
-/// Hands a listener from the entry of a call to its return (a kretprobe has no arguments).
-#[inline(always)]
-pub(crate) fn hand_over(slot: Slot, listener: KernelPointer) {
-    if let Some(state) = CPU_STATE.get_ptr_mut(0) {
-        // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).write(listener as u64) };
-    }
-}
-
-/// Whether a call that handed something over is still under way on this CPU.
-#[inline(always)]
-pub(crate) fn is_under_way(slot: Slot) -> bool {
-    CPU_STATE.get_ptr_mut(0).is_some_and(|state| {
-        // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-        unsafe { (&raw const (*state).handed_over).cast::<u64>().add(slot as usize).read() != NO_LISTENER }
+    let overflowed = accept_queue_is_full::<Probed>(listener);
+    let syn_queue_full = !overflowed
+        && state.reserve_kept == 0
+        && syn_queue_is_full::<Probed>(listener)
+        && syncookies_are_off::<Probed>(listener);
+    Some(Gained {
+        drops: 1,
+        overflows: u64::from(overflowed),
+        syn_queue_full_drops: u64::from(syn_queue_full),
+        ..Gained::default()
     })
-}
-
-/// Takes what the entry of this call handed over; `None` when there is nothing.
-#[inline(always)]
-pub(crate) fn take_over(slot: Slot) -> Option<KernelPointer> {
-    let state = CPU_STATE.get_ptr_mut(0)?;
-    // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-    let listener =
-        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).replace(NO_LISTENER) };
-    (listener != NO_LISTENER).then_some(listener as KernelPointer)
 }

@@ -1,30 +1,9 @@
 //! How a total grows.
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use probe_common::{
-    handshake::{HandshakeCounters, PortKey},
-    loss::Loss,
-};
+use probe_common::loss::Loss;
 
-use crate::shared_maps::{HANDSHAKE, HANDSHAKE_OTHER, LOSSES};
-
-/// `BPF_NOEXIST` of `linux/bpf.h`.
-const BPF_NOEXIST: u64 = 1;
-
-/// This CPU's totals of a port; the `other` row when the map is full.
-#[inline(always)]
-pub(crate) fn counters_of(key: &PortKey) -> Option<*mut HandshakeCounters> {
-    if let Some(counters) = HANDSHAKE.get_ptr_mut(key) {
-        return Some(counters);
-    }
-    // Two CPUs may both get here for one port: the second insert must not overwrite the first.
-    let _already_there = HANDSHAKE.insert(key, HandshakeCounters::default(), BPF_NOEXIST);
-    if let Some(counters) = HANDSHAKE.get_ptr_mut(key) {
-        return Some(counters);
-    }
-    lose(Loss::PortMapFull);
-    HANDSHAKE_OTHER.get_ptr_mut(0)
-}
+use crate::shared_maps::LOSSES;
 
 /// Adds to a total in code that neither a softirq nor another program of ours can interrupt on
 /// this CPU: with bottom halves off, as all of the handshake is.

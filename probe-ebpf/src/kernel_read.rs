@@ -12,6 +12,14 @@ pub(crate) type KernelPointer = *const c_void;
 /// `IPPROTO_TCP` of `linux/in.h`.
 const IPPROTO_TCP: u16 = 6;
 
+/// States of `net/tcp_states.h`, as `skc_state` has them.
+pub(crate) const TCP_SYN_RECV: u8 = 3;
+/// A socket that listens.
+pub(crate) const TCP_LISTEN: u8 = 10;
+
+/// `ETH_P_IP` of `linux/if_ether.h`, as `sk_buff.protocol` has it.
+pub(crate) const ETH_P_IP: u16 = 0x0800_u16.to_be();
+
 /// A way to read kernel memory.
 pub(crate) trait KernelRead {
     /// Reads the `T` that lies `offset` bytes behind `base`; `None` when it cannot be read.
@@ -73,6 +81,36 @@ pub(crate) fn port_key<R: KernelRead>(sock: KernelPointer) -> Option<PortKey> {
     Some(key)
 }
 
+/// The port of a listener that is about to be closed, too. `tcp_set_state()` has already taken a port
+/// back (`inet_put_port()`, `skc_num` is 0) that the kernel had chosen itself; `inet_sport` stays.
+#[inline(always)]
+pub(crate) fn listening_port<R: KernelRead>(sock: KernelPointer) -> Option<PortKey> {
+    let mut key = port_key::<R>(sock)?;
+    if key.port == 0 {
+        key.port = u16::from_be(Probed::read::<u16>(sock, global!(KERNEL_OFFSETS.inet_sport))?);
+    }
+    Some(key)
+}
+
+/// The inode number of a socket, as in `/proc/PID/fd`; 0 when it has none or it cannot be read.
+#[inline(always)]
+pub(crate) fn inode_number<R: KernelRead>(sock: KernelPointer) -> u64 {
+    match R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_socket)) {
+        // The struct socket_alloc around it is no type that the verifier follows a pointer to.
+        Some(socket) if !socket.is_null() => {
+            Probed::read::<u64>(socket, global!(KERNEL_OFFSETS.socket_inode_number)).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// Whether an IPv6 function only passes the packet on to its IPv4 twin: a dual-stack listener's
+/// IPv4 connection, which is counted there.
+#[inline(always)]
+pub(crate) fn is_passed_on<R: KernelRead>(skb: KernelPointer) -> bool {
+    R::read::<u16>(skb, global!(KERNEL_OFFSETS.skb_protocol)) == Some(ETH_P_IP)
+}
+
 /// Whether a function returned something. Through memory: the compiler must not fold the pointer into
 /// arithmetic with other conditions, which the verifier refuses.
 #[inline(always)]
@@ -91,6 +129,34 @@ pub(crate) fn state<R: KernelRead>(sock: KernelPointer) -> Option<u8> {
 #[inline(always)]
 pub(crate) fn is_tcp<R: KernelRead>(sock: KernelPointer) -> bool {
     R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_protocol)) == Some(IPPROTO_TCP)
+}
+
+/// Whether the SYN queue is full, which it is at its limit or one above it: the comparison of
+/// `inet_csk_reqsk_queue_is_full()` changed in 2025, in stable trees as well.
+#[inline(always)]
+pub(crate) fn syn_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
+    let length = R::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length));
+    let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
+    match (length, limit) {
+        (Some(length), Some(limit)) => length >= limit,
+        _ => false,
+    }
+}
+
+/// Whether `net.ipv4.tcp_syncookies` is 0 where the listener lives.
+#[inline(always)]
+pub(crate) fn syncookies_are_off<R: KernelRead>(listener: KernelPointer) -> bool {
+    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
+        .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_syncookies)))
+        == Some(0)
+}
+
+/// Whether `net.ipv4.tcp_abort_on_overflow` is set where the listener lives.
+#[inline(always)]
+pub(crate) fn aborts_on_overflow<R: KernelRead>(listener: KernelPointer) -> bool {
+    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
+        .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_abort_on_overflow)))
+        .is_some_and(|value| value != 0)
 }
 
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.

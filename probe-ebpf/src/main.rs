@@ -7,8 +7,12 @@
 
 mod bracket;
 mod count;
+mod cpu_state;
 mod hooks;
+mod kernel_counters;
 mod kernel_read;
+mod refused_connections;
+mod rows;
 mod settings;
 mod shared_maps;
 

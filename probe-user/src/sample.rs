@@ -2,12 +2,16 @@
 //!
 //! A [`Sample`] can be saved as JSON and read again; [`SAMPLE_VERSION`] rises when
 //! a field changes its meaning.
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
+use probe_common::handshake::HandshakeCounters;
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Sample`]'s JSON form.
-pub const SAMPLE_VERSION: u32 = 1;
+pub const SAMPLE_VERSION: u32 = 2;
 
 /// A listening port: network namespace, local address, port number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,43 +40,46 @@ pub struct Sample {
     pub read_errors: Vec<String>,
 }
 
+impl Sample {
+    /// The inodes of all sockets that listen; `None` when a namespace could not be read, so that a
+    /// socket which is not in the list may listen all the same.
+    #[must_use]
+    pub fn listening_inodes(&self) -> Option<BTreeSet<u64>> {
+        let mut inodes = BTreeSet::new();
+        for namespace in &self.namespaces {
+            inodes.extend(namespace.listeners.as_ref()?.iter().map(|socket| u64::from(socket.inode)));
+        }
+        self.read_errors.is_empty().then_some(inodes)
+    }
+}
+
 /// What the BPF maps hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HookSample {
     /// Totals per port since the hooks were attached, read after the sockets.
     #[serde(with = "as_pairs")]
-    pub ports: BTreeMap<PortId, HandshakeTotals>,
-    /// `closed_listener_drops` per port, read before the sockets and again after them: a port
-    /// where a listener was opened or closed in between is left out, because its sockets and this
-    /// number do not belong together. Empty unless accounting is by socket drops.
+    pub ports: BTreeMap<PortId, HandshakeCounters>,
+    /// The same, read before the sockets: what happened meanwhile is in one and not in the other.
     #[serde(with = "as_pairs")]
-    pub closed_listener_drops: BTreeMap<PortId, u64>,
-    /// `discarded_segments` per port, read before the sockets: where a count begins. Empty unless
-    /// accounting is by socket drops.
-    #[serde(default, with = "as_pairs")]
-    pub discarded_segments_before: BTreeMap<PortId, u64>,
-    /// Totals of the ports that the map has no room for.
-    pub other: HandshakeTotals,
+    pub ports_before: BTreeMap<PortId, HandshakeCounters>,
+    /// Totals per socket that has listened since the hooks were attached, as far as they are known
+    /// apart, by port and inode number; read with `ports`, which have these in their sums.
+    pub sockets: Vec<SocketTotals>,
+    /// Totals of the listeners that there is no row left for.
+    pub other: HandshakeCounters,
     /// Counts that are missing, by the label of `probe_common::loss::Loss`.
     pub losses: BTreeMap<String, u64>,
 }
 
-/// Totals of one port, summed over the CPUs: `probe_common::handshake::HandshakeCounters`, whose
-/// documentation says where each number comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "documented in probe_common::handshake::HandshakeCounters")]
-pub struct HandshakeTotals {
-    pub syn_received: u64,
-    pub syn_queued: u64,
-    pub established: u64,
-    pub last_ack_received: u64,
-    pub last_ack_refused: u64,
-    pub synack_retransmits: u64,
-    pub accept_queue_overflows_syn: u64,
-    pub accept_queue_overflows_ack: u64,
-    pub listen_drops: u64,
-    pub discarded_segments: u64,
-    pub listeners_opened: u64,
+/// Totals of one listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SocketTotals {
+    /// Where it listens.
+    pub port: PortId,
+    /// Its inode number, as in `/proc/PID/fd`.
+    pub inode: u64,
+    /// What it counted.
+    pub counters: HandshakeCounters,
 }
 
 /// One network namespace.
@@ -90,13 +97,44 @@ pub struct NamespaceSample {
     pub error: Option<String>,
 }
 
-/// The counters of `/proc/PID/net/netstat` that concern listeners.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetstatSample {
+/// Declares [`NetstatSample`], so that no list of its fields can forget one.
+macro_rules! netstat_sample {
+    ($($(#[$documentation:meta])* $field:ident = $name:literal,)+) => {
+        /// The counters of `/proc/PID/net/netstat` that concern listeners.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct NetstatSample {
+            $($(#[$documentation])* pub $field: u64,)+
+        }
+
+        impl NetstatSample {
+            /// Asks `counter` for each of them, by the kernel's name.
+            ///
+            /// # Errors
+            /// The first that it gives.
+            pub fn try_from_names<E>(
+                mut counter: impl FnMut(&'static str) -> Result<u64, E>,
+            ) -> Result<Self, E> {
+                Ok(Self { $($field: counter($name)?,)+ })
+            }
+        }
+    };
+}
+
+netstat_sample! {
     /// `TcpExt: ListenOverflows`.
-    pub listen_overflows: u64,
+    listen_overflows = "ListenOverflows",
     /// `TcpExt: ListenDrops`.
-    pub listen_drops: u64,
+    listen_drops = "ListenDrops",
+    /// `TcpExt: TCPReqQFullDrop`.
+    syn_queue_full_drops = "TCPReqQFullDrop",
+    /// `TcpExt: TCPReqQFullDoCookies`.
+    syn_queue_full_cookies = "TCPReqQFullDoCookies",
+    /// `TcpExt: SyncookiesSent`.
+    syncookies_sent = "SyncookiesSent",
+    /// `TcpExt: SyncookiesRecv`.
+    syncookies_received = "SyncookiesRecv",
+    /// `TcpExt: SyncookiesFailed`.
+    syncookies_failed = "SyncookiesFailed",
 }
 
 /// One listening TCP socket, from a `sock_diag` dump.

@@ -20,7 +20,7 @@ use std::{env, fs, path::Path};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::Model,
+    model::{Model, Namespace, SynDropped},
     render::{BuildInfo, check, json, markdown, prometheus, table},
 };
 
@@ -99,7 +99,7 @@ fn a_closed_port_has_no_queue_but_a_port_that_nobody_could_look_at_has_no_listen
 #[test]
 fn a_count_past_the_precision_of_floats_is_the_nearest_float() {
     let mut model = models::trampoline();
-    model.losses.insert("port_map_full".to_owned(), u64::MAX);
+    model.losses.insert("listener_map_full".to_owned(), u64::MAX);
     let lost = parsed(&model);
     let lost = lost.iter().find(|family| family.name == "tcp_backlog_lost_events_total").unwrap();
     let full = lost.samples.iter().find(|sample| sample.value > 1.0).unwrap();
@@ -141,7 +141,9 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             ("tcp_backlog_syn_received_total", counts.syn_received),
             ("tcp_backlog_syn_queued_total", counts.syn_queued),
             ("tcp_backlog_last_ack_received_total", counts.last_ack_received),
-            ("tcp_backlog_last_ack_refused_total", counts.last_ack_refused),
+            ("tcp_backlog_syncookies_sent_total", counts.syncookies_sent),
+            ("tcp_backlog_requests_expired_total", counts.requests_expired),
+            ("tcp_backlog_connections_refused_total", counts.connections_refused),
             ("tcp_backlog_established_total", counts.established),
             ("tcp_backlog_synack_retransmits_total", counts.synack_retransmits),
             ("tcp_backlog_listen_drops_total", counts.listen_drops),
@@ -151,9 +153,24 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             let expected: Vec<_> = count.into_iter().map(|count| count as f64).collect();
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
-        let overflows = find(families, "tcp_backlog_accept_queue_overflows_total", &identity);
-        let sum: f64 = overflows.iter().map(|sample| sample.value).sum();
-        prop_assert_eq!(sum, counts.accept_queue_overflows.total().unwrap_or(0) as f64);
+        let SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other } = counts.syn_dropped;
+        let refused = counts.last_ack_refused;
+        let by_cause = |values: &[Option<u64>]| values.iter().flatten().copied().reduce(u64::saturating_add);
+        for (name, total) in [
+            ("tcp_backlog_accept_queue_overflows_total", counts.accept_queue_overflows.total()),
+            (
+                "tcp_backlog_syn_dropped_total",
+                by_cause(&[accept_queue_full, syn_queue_full, syn_backlog_reserve, other]),
+            ),
+            (
+                "tcp_backlog_last_ack_refused_total",
+                by_cause(&[refused.accept_queue_full, refused.other, refused.undivided]),
+            ),
+        ] {
+            let parts = find(families, name, &identity);
+            let sum: f64 = parts.iter().map(|sample| sample.value).sum();
+            prop_assert_eq!(sum, total.unwrap_or(0) as f64, "{} of {:?}", name, port.id);
+        }
         let limits = find(families, "tcp_backlog_accept_queue_limit", &identity);
         let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
         prop_assert_eq!(limits.len(), usize::from(!port.listeners.is_empty()));
@@ -202,6 +219,9 @@ proptest! {
     fn any_model_gives_a_report_without_stray_lines(model in arbitrary::model()) {
         let text = text(|writer| check::write(&model, &models::build(), "auto", writer));
         let unreadable = model.namespaces.iter().filter(|one| one.error.is_some()).count();
-        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable);
+        let audited = model.namespaces.iter().filter(|one| !one.residuals.is_empty());
+        let amiss = |one: &Namespace| one.residuals.values().any(|residual| *residual != 0);
+        let audit = usize::from(audited.clone().count() > 0) + audited.filter(|one| amiss(one)).count();
+        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable + audit);
     }
 }

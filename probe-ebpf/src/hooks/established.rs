@@ -4,20 +4,30 @@ use aya_ebpf::{
     maps::HashMap,
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use probe_common::{handshake::PortKey, loss::Loss};
-
-use crate::{
-    bracket::{self, Slot, hand_over, is_under_way, take_over},
-    count::{add_anywhere, counters_of, lose},
-    hooks::listener::{TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_RECV},
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something, is_tcp, port_key, state},
+use probe_common::{
+    handshake::{HandshakeCounters, PortKey},
+    loss::Loss,
 };
 
-/// Counts one finished handshake of the port. Not always with bottom halves off: the state of a
-/// child that was accepted early changes in its owner's context.
+use crate::{
+    bracket,
+    count::{add_anywhere, lose},
+    cpu_state::{Slot, hand_over, is_under_way, take_over},
+    kernel_read::{
+        Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
+        state,
+    },
+    rows::{counters_in, counters_of, row_of_port},
+};
+
+/// `TCP_ESTABLISHED` of `net/tcp_states.h`.
+const TCP_ESTABLISHED: i32 = 1;
+
+/// Counts one finished handshake. Not always with bottom halves off: the state of a child that was
+/// accepted early changes in its owner's context.
 #[inline(always)]
-fn established_on(key: &PortKey) {
-    if let Some(counters) = counters_of(key) {
+fn established(counters: Option<*mut HandshakeCounters>) {
+    if let Some(counters) = counters {
         add_anywhere!(counters, established, 1);
     }
 }
@@ -35,9 +45,7 @@ fn child_queued<R: KernelRead>(listener: KernelPointer, queued: u64) {
     }
     // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
     bracket::answered();
-    if let Some(key) = port_key::<R>(listener) {
-        established_on(&key);
-    }
+    established(counters_of::<R>(listener));
 }
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
@@ -75,11 +83,19 @@ fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
 
 /// `struct sock *inet_csk_reqsk_queue_add(struct sock *sk, struct request_sock *req, struct sock *child)`:
 /// unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile.
+///
+/// A child that moves here from a listener which is being closed (`inet_csk_listen_stop()` with
+/// `net.ipv4.tcp_migrate_req`, 5.14) has finished its handshake before and is counted there: a new one is in SYN_RECV.
+#[inline(always)]
+fn child_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer, queued: u64) {
+    if !is_under_way(Slot::Hashdance) && state::<R>(child) == Some(TCP_SYN_RECV) {
+        child_queued::<R>(listener, queued);
+    }
+}
+
 #[fexit(function = "inet_csk_reqsk_queue_add")]
 fn fexit_inet_csk_reqsk_queue_add(ctx: FExitContext) -> i32 {
-    if !is_under_way(Slot::Hashdance) {
-        child_queued::<Direct>(ctx.arg(0), ctx.arg(3));
-    }
+    child_added::<Direct>(ctx.arg(0), ctx.arg(2), ctx.arg(3));
     0
 }
 
@@ -93,10 +109,9 @@ fn kprobe_inet_csk_reqsk_queue_add(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "inet_csk_reqsk_queue_add")]
 fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = take_over(Slot::Established)
-        && !is_under_way(Slot::Hashdance)
-    {
-        child_queued::<Probed>(listener, ctx.ret());
+    if let Some(listener) = take_over(Slot::Established) {
+        // It returns the child, or nothing.
+        child_added::<Probed>(listener, ctx.ret(), ctx.ret());
     }
     0
 }
@@ -107,11 +122,8 @@ fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
 #[btf_tracepoint(function = "sk_data_ready")]
 fn tp_btf_sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sock: KernelPointer = ctx.arg(0);
-    if state::<Direct>(sock) == Some(TCP_LISTEN)
-        && is_tcp::<Direct>(sock)
-        && let Some(key) = port_key::<Direct>(sock)
-    {
-        established_on(&key);
+    if state::<Direct>(sock) == Some(TCP_LISTEN) && is_tcp::<Direct>(sock) {
+        established(counters_of::<Direct>(sock));
     }
     0
 }
@@ -132,20 +144,20 @@ fn tp_btf_inet_sock_set_state_child(ctx: BtfTracePointContext) -> i32 {
     let sock: KernelPointer = ctx.arg(0);
     let (from, to) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
     let child = sock as u64;
-    if from == i32::from(TCP_LISTEN) && to == TCP_SYN_RECV {
+    if from == i32::from(TCP_LISTEN) && to == i32::from(TCP_SYN_RECV) {
         if is_tcp::<Direct>(sock)
             && let Some(key) = port_key::<Direct>(sock)
             && CHILDREN.insert(child, key, 0).is_err()
         {
             lose(Loss::ChildMapFull);
         }
-    } else if from == TCP_SYN_RECV {
+    } else if from == i32::from(TCP_SYN_RECV) {
         // SAFETY: the entry of this child, which nobody else writes or removes.
         let key = unsafe { CHILDREN.get(child) };
         if to == TCP_ESTABLISHED
             && let Some(key) = key
         {
-            established_on(key);
+            established(counters_in(row_of_port(key)));
         }
         let _absent_when_older_than_the_hook = CHILDREN.remove(child);
     }

@@ -5,50 +5,176 @@ use aya_ebpf::{
 };
 
 use crate::{
-    bracket::{self, Slot, Stage},
-    count::{add_anywhere, add_in_softirq, counters_of},
-    hooks::listener::TCP_LISTEN,
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, port_key, state},
+    bracket::{self, Stage},
+    count::{add_anywhere, add_in_softirq},
+    cpu_state::{Slot, cpu_state, hand_over, take_over},
+    kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, state},
+    rows::counters_of,
     settings::global,
 };
 
 /// A SYN came to a listener.
 ///
-/// `int tcp_conn_request(struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
-/// struct sock *sk, struct sk_buff *skb)`: unchanged from 5.4 to 7.3.
+/// `int tcp_v4_conn_request(struct sock *sk, struct sk_buff *skb)`, its IPv6 twin and MPTCP's
+/// `subflow_v4_conn_request()` and `subflow_v6_conn_request()`: unchanged from 5.10 to 7.3. They refuse what is sent to
+/// a broadcast address, as a listen drop, and leave the rest to `tcp_conn_request()`. The IPv6 ones pass
+/// IPv4 packets on to the IPv4 ones, which see them then.
 #[inline(always)]
-fn syn_received<R: KernelRead>(listener: KernelPointer) {
-    bracket::open::<R>(listener);
-    if let Some(key) = port_key::<R>(listener)
-        && let Some(counters) = counters_of(&key)
-    {
+fn syn_received<R: KernelRead>(listener: KernelPointer, skb: KernelPointer) {
+    if let Some(counters) = bracket::open::<R>(Stage::Syn, listener, skb, core::ptr::null()) {
         add_in_softirq!(counters, syn_received, 1);
     }
 }
 
+/// The same at a function that may pass the packet on.
+#[inline(always)]
+fn syn_received_unless_passed_on<R: KernelRead>(listener: KernelPointer, skb: KernelPointer) {
+    let passed_on = is_passed_on::<R>(skb);
+    if let Some(state) = cpu_state() {
+        // SAFETY: a map value of this CPU, checked by the verifier.
+        unsafe { (*state).passed_on = u32::from(passed_on) };
+    }
+    if !passed_on {
+        syn_received::<R>(listener, skb);
+    }
+}
+
+/// The SYN is done with.
+#[inline(always)]
+fn syn_done() {
+    let _closed = bracket::close(Stage::Syn);
+}
+
+/// The same at a function that may have passed the packet on: its twin has closed the bracket then.
+#[inline(always)]
+fn syn_done_unless_passed_on() {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let passed_on = unsafe { core::mem::replace(&mut (*state).passed_on, 0) };
+    if passed_on == 0 {
+        syn_done();
+    }
+}
+
+/// The programs around one function that handles a SYN.
+macro_rules! syn_programs {
+    ($function:literal, $received:ident, $done:ident, $fentry:ident, $fexit:ident, $kprobe:ident, $kretprobe:ident) => {
+        #[fentry(function = $function)]
+        fn $fentry(ctx: FEntryContext) -> i32 {
+            $received::<Direct>(ctx.arg(0), ctx.arg(1));
+            0
+        }
+
+        #[fexit(function = $function)]
+        fn $fexit(_ctx: FExitContext) -> i32 {
+            $done();
+            0
+        }
+
+        #[kprobe(function = $function)]
+        fn $kprobe(ctx: ProbeContext) -> u32 {
+            if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
+                $received::<Probed>(listener, skb);
+            }
+            0
+        }
+
+        #[kretprobe(function = $function)]
+        fn $kretprobe(_ctx: RetProbeContext) -> u32 {
+            $done();
+            0
+        }
+    };
+}
+
+syn_programs!(
+    "tcp_v4_conn_request",
+    syn_received,
+    syn_done,
+    fentry_tcp_v4_conn_request,
+    fexit_tcp_v4_conn_request,
+    kprobe_tcp_v4_conn_request,
+    kretprobe_tcp_v4_conn_request
+);
+syn_programs!(
+    "tcp_v6_conn_request",
+    syn_received_unless_passed_on,
+    syn_done_unless_passed_on,
+    fentry_tcp_v6_conn_request,
+    fexit_tcp_v6_conn_request,
+    kprobe_tcp_v6_conn_request,
+    kretprobe_tcp_v6_conn_request
+);
+syn_programs!(
+    "subflow_v4_conn_request",
+    syn_received,
+    syn_done,
+    fentry_subflow_v4_conn_request,
+    fexit_subflow_v4_conn_request,
+    kprobe_subflow_v4_conn_request,
+    kretprobe_subflow_v4_conn_request
+);
+syn_programs!(
+    "subflow_v6_conn_request",
+    syn_received_unless_passed_on,
+    syn_done_unless_passed_on,
+    fentry_subflow_v6_conn_request,
+    fexit_subflow_v6_conn_request,
+    kprobe_subflow_v6_conn_request,
+    kretprobe_subflow_v6_conn_request
+);
+
+/// The same where those functions cannot be had, all being static but the first: without the SYNs
+/// that they refuse themselves.
+///
+/// `int tcp_conn_request(struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
+/// struct sock *sk, struct sk_buff *skb)`: unchanged from 5.4 to 7.3.
 #[fentry(function = "tcp_conn_request")]
 fn fentry_tcp_conn_request(ctx: FEntryContext) -> i32 {
-    syn_received::<Direct>(ctx.arg(2));
+    syn_received::<Direct>(ctx.arg(2), ctx.arg(3));
     0
 }
 
 #[fexit(function = "tcp_conn_request")]
 fn fexit_tcp_conn_request(_ctx: FExitContext) -> i32 {
-    let _closed = bracket::close(Stage::Syn);
+    syn_done();
     0
 }
 
 #[kprobe(function = "tcp_conn_request")]
 fn kprobe_tcp_conn_request(ctx: ProbeContext) -> u32 {
-    if let Some(listener) = ctx.arg(2) {
-        syn_received::<Probed>(listener);
+    if let (Some(listener), Some(skb)) = (ctx.arg(2), ctx.arg(3)) {
+        syn_received::<Probed>(listener, skb);
     }
     0
 }
 
 #[kretprobe(function = "tcp_conn_request")]
 fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
-    let _closed = bracket::close(Stage::Syn);
+    syn_done();
+    0
+}
+
+/// The rule that keeps the last quarter of `tcp_max_syn_backlog` for known clients has asked for this one.
+///
+/// `bool tcp_peer_is_proven(struct request_sock *req, struct dst_entry *dst)`: unchanged from 5.4 to 7.3. Only
+/// `tcp_conn_request()` calls it, with SYN cookies off and three quarters full; for "no" the SYN is dropped.
+#[inline(always)]
+fn peer_judged(proven: u8) {
+    if proven == 0 {
+        bracket::reserve_kept();
+    }
+}
+
+#[fexit(function = "tcp_peer_is_proven")]
+fn fexit_tcp_peer_is_proven(ctx: FExitContext) -> i32 {
+    peer_judged(ctx.arg(2));
+    0
+}
+
+#[kretprobe(function = "tcp_peer_is_proven")]
+fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
+    peer_judged(ctx.ret());
     0
 }
 
@@ -58,9 +184,7 @@ fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
 /// returns nothing up to 6.0, 6.8 and 6.9; without `timeout` from 6.19.
 #[inline(always)]
 fn syn_queued<R: KernelRead>(listener: KernelPointer) {
-    if let Some(key) = port_key::<R>(listener)
-        && let Some(counters) = counters_of(&key)
-    {
+    if let Some(counters) = counters_of::<R>(listener) {
         add_in_softirq!(counters, syn_queued, 1);
     }
 }
@@ -101,14 +225,14 @@ fn fexit_inet_csk_reqsk_queue_hash_add_2(ctx: FExitContext) -> i32 {
 fn kprobe_inet_csk_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
     if let Some(listener) = ctx.arg(0) {
         syn_queue_entered::<Probed>(listener);
-        bracket::hand_over(Slot::SynQueued, listener);
+        hand_over(Slot::SynQueued, listener);
     }
     0
 }
 
 #[kretprobe(function = "inet_csk_reqsk_queue_hash_add")]
 fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = bracket::take_over(Slot::SynQueued)
+    if let Some(listener) = take_over(Slot::SynQueued)
         && ctx.ret::<u8>() != 0
     {
         syn_queued::<Probed>(listener);
@@ -123,16 +247,14 @@ fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn tp_btf_tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     let sock: KernelPointer = ctx.arg(0);
-    let key = if state::<Direct>(sock) == Some(TCP_LISTEN) {
-        port_key::<Direct>(sock)
+    let counters = if state::<Direct>(sock) == Some(TCP_LISTEN) {
+        counters_of::<Direct>(sock)
     } else {
         // skc_listener lies in a union: to the verifier it is a number.
         Probed::read::<KernelPointer>(ctx.arg(1), global!(KERNEL_OFFSETS.request_listener))
-            .and_then(port_key::<Probed>)
+            .and_then(counters_of::<Probed>)
     };
-    if let Some(key) = key
-        && let Some(counters) = counters_of(&key)
-    {
+    if let Some(counters) = counters {
         add_anywhere!(counters, synack_retransmits, 1);
     }
     0

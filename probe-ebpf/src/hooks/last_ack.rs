@@ -3,20 +3,18 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use probe_common::{
-    handshake::{HandshakeCounters, PortKey},
-    settings::ACCOUNTING_CONDITIONS,
-};
+use probe_common::{handshake::HandshakeCounters, settings::ACCOUNTING_CONDITIONS};
 
 use crate::{
-    bracket::{Closed, Slot, hand_over, take_over},
-    count::{add_in_softirq, counters_of},
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_something, port_key},
+    bracket::Closed,
+    count::add_in_softirq,
+    cpu_state::{Slot, hand_over, take_over},
+    kernel_read::{
+        Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_passed_on, is_something,
+    },
+    rows::counters_of,
     settings::global,
 };
-
-/// `ETH_P_IP` of `linux/if_ether.h`, as `sk_buff.protocol` has it.
-const ETH_P_IP: u16 = 0x0800_u16.to_be();
 
 /// A child socket was asked for, and made or not.
 ///
@@ -25,47 +23,33 @@ const ETH_P_IP: u16 = 0x0800_u16.to_be();
 /// `opt_child_init` from 6.20 and in stable trees (6.1.192, 6.18.44).
 #[inline(always)]
 fn child_asked<R: KernelRead>(listener: KernelPointer, child: u64) {
-    let Some(key) = port_key::<R>(listener) else { return };
-    let child_made = is_something(child);
-    let Some(counters) = count_last_ack(&key, child_made) else { return };
-    if global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && !child_made {
-        // Every way out without a child but that of a duplicate (found_dup_sk) is a listen drop,
-        // and the accept queue is the first thing that is looked at.
-        add_in_softirq!(counters, listen_drops, 1);
-        if accept_queue_is_full::<R>(listener) {
-            add_in_softirq!(counters, accept_queue_overflows_ack, 1);
-        }
+    let Some(counters) = counters_of::<R>(listener) else { return };
+    add_in_softirq!(counters, last_ack_received, 1);
+    if global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && !is_something(child) {
+        refused_by_conditions::<R>(counters, listener);
     }
 }
 
-/// Counts a last ACK by its outcome.
+/// Every way out without a child but that of a duplicate (found_dup_sk) is a listen drop, and the
+/// accept queue is the first thing that is looked at.
 #[inline(always)]
-fn count_last_ack(key: &PortKey, child_made: bool) -> Option<*mut HandshakeCounters> {
-    let counters = counters_of(key)?;
-    add_in_softirq!(counters, last_ack_received, 1);
-    if !child_made {
-        add_in_softirq!(counters, last_ack_refused, 1);
+fn refused_by_conditions<R: KernelRead>(counters: *mut HandshakeCounters, listener: KernelPointer) {
+    add_in_softirq!(counters, listen_drops, 1);
+    if accept_queue_is_full::<R>(listener) {
+        add_in_softirq!(counters, last_ack_refused_accept_queue_full, 1);
+    } else {
+        add_in_softirq!(counters, last_ack_refused_other, 1);
     }
-    Some(counters)
 }
 
 /// A last ACK as the caller's bracket saw it, where `tcp_v4_syn_recv_sock()` has no hook of its own:
 /// every refusal by it is a listen drop.
 #[inline(always)]
 pub(super) fn from_caller(closed: &Closed, child_made: bool) {
-    if global!(SETTINGS.last_ack_from_caller) == 0 || !(closed.dropped || child_made) {
-        return;
+    if global!(SETTINGS.last_ack_from_caller) != 0 && (closed.dropped || child_made) {
+        let counters = closed.counters;
+        add_in_softirq!(counters, last_ack_received, 1);
     }
-    if let Some(key) = port_key::<Probed>(closed.listener) {
-        let _counted = count_last_ack(&key, child_made);
-    }
-}
-
-/// Whether `tcp_v6_syn_recv_sock()` only passes the packet on to `tcp_v4_syn_recv_sock()`: a
-/// dual-stack listener's IPv4 connection, which is counted there.
-#[inline(always)]
-fn is_passed_on<R: KernelRead>(skb: KernelPointer) -> bool {
-    R::read::<u16>(skb, global!(KERNEL_OFFSETS.skb_protocol)) == Some(ETH_P_IP)
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]

@@ -8,4 +8,5 @@ mod handshake;
 mod last_ack;
 mod listener;
 mod refused;
+mod request_expired;
 mod socket_drops;

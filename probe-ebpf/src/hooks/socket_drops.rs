@@ -5,9 +5,9 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use probe_common::handshake::HandshakeCounters;
 
 use crate::{
-    count::{add_anywhere, counters_of},
-    hooks::listener::TCP_LISTEN,
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_tcp, port_key, state},
+    count::add_anywhere,
+    kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_tcp, state},
+    rows::counters_of,
     settings::global,
 };
 
@@ -22,9 +22,7 @@ fn tp_btf_kfree_skb(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let (skb, location, reason) = (ctx.arg(0), ctx.arg::<u64>(1), ctx.arg::<u32>(2));
-    if let Some(key) = port_key::<Direct>(sock)
-        && let Some(counters) = counters_of(&key)
-    {
+    if let Some(counters) = counters_of::<Direct>(sock) {
         packet_freed(counters, skb, location, reason);
     }
     0
@@ -38,7 +36,7 @@ fn packet_freed(counters: *mut HandshakeCounters, skb: KernelPointer, location: 
     }
     let refused = global!(KERNEL_OFFSETS.reason_tcp_listen_overflow);
     if refused != 0 && reason == refused {
-        add_anywhere!(counters, last_ack_refused, 1);
+        add_anywhere!(counters, last_ack_refused_undivided, 1);
     }
 }
 

@@ -1,15 +1,19 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
-use std::{collections::BTreeSet, thread};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
 use crate::{
     host::{self, capabilities::Capabilities},
     kernel::{self, KernelBtf, ProbeMaps},
-    model::{Model, attribution::Ledger},
+    model::{History, Model},
     plan::{
         decide::{KernelFacts, PlanWish, Wishes},
-        outcome::{Accounting, PlanOutcome},
+        outcome::PlanOutcome,
     },
     readers::{self, handshake::HandshakeSource},
     sample::Sample,
@@ -24,10 +28,15 @@ pub struct Probe {
     maps: Option<ProbeMaps>,
     map_bytes: Option<u64>,
     plan: PlanOutcome,
-    ledger: Option<Ledger>,
+    history: History,
+    started: Instant,
+    tended: Duration,
     /// Errors that were logged already.
     logged: BTreeSet<String>,
 }
+
+/// How often the rows of closed listeners are looked after, at most.
+const TEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Past so many different errors no more are logged; `tcp_backlog_read_errors` goes on.
 const MOST_LOGGED_ERRORS: usize = 256;
@@ -37,9 +46,16 @@ impl Probe {
     #[must_use]
     pub fn attach(wishes: Wishes, kernel_log: bool) -> Self {
         let (maps, plan) = attach(wishes, kernel_log);
-        let ledger = (plan.coverage.accounting == Accounting::SocketDrops).then(Ledger::new);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
-        let mut probe = Self { maps, map_bytes, plan, ledger, logged: BTreeSet::new() };
+        let mut probe = Self {
+            maps,
+            map_bytes,
+            plan,
+            history: History::default(),
+            started: Instant::now(),
+            tended: Duration::ZERO,
+            logged: BTreeSet::new(),
+        };
         // The baseline: what sockets had dropped before anybody watched is not ours.
         let _baseline = probe.read();
         probe
@@ -73,14 +89,29 @@ impl Probe {
     /// Reads everything now.
     pub fn read(&mut self) -> Model {
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
-        let mut sample = readers::collect_sample(source, &self.plan.coverage);
+        let mut sample = readers::collect_sample(source);
         sample.own_cost.map_bytes = self.map_bytes;
         if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, kernel::skipped_runs()) {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
         }
         self.log_new_errors(&sample);
-        let attribution = self.ledger.as_mut().map(|ledger| ledger.observe(&sample, &self.plan.coverage));
-        Model::new(&sample, &self.plan, attribution.as_ref())
+        let findings = self.history.observe(&sample, &self.plan.coverage);
+        let model = Model::new(&sample, &self.plan, &findings);
+        self.tend(&sample);
+        model
+    }
+
+    /// Takes back what listeners that are no more have left behind.
+    fn tend(&mut self, sample: &Sample) {
+        let now = self.started.elapsed();
+        let Some(maps) = &mut self.maps else { return };
+        if now.saturating_sub(self.tended) < TEND_INTERVAL {
+            return;
+        }
+        self.tended = now;
+        if let Err(error) = maps.tend(now, sample.listening_inodes().as_ref()) {
+            warn!(%error, "rows of closed listeners are kept for now");
+        }
     }
 }
 

@@ -184,7 +184,7 @@ fn outcome(plan: &Plan, chosen: &Chosen, facts: &KernelFacts) -> PlanOutcome {
 fn hook_outcome(hook: &HookPlan, chosen: Option<&Candidate>) -> HookOutcome {
     let mut attached_to: Vec<String> = match chosen {
         Some(candidate) if candidate.variant == Variant::Caller => {
-            vec!["tcp_check_req()".to_owned(), "tcp_get_cookie_sock()".to_owned()]
+            vec!["tcp_check_req()".to_owned(), "cookie_v4_check()".to_owned()]
         }
         _ => vec![],
     };

@@ -5,6 +5,7 @@ mod log;
 mod maps;
 mod object;
 mod one_line;
+mod retirement;
 
 pub use self::{
     attach::{Attached, attach},

@@ -1,5 +1,9 @@
 //! The compiled kernel side, loaded with a plan's settings.
-use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    maps::{Map, MapError, Stack},
+};
+use probe_common::listener::OTHER_ROW;
 
 use super::one_line;
 use crate::plan::decide::Plan;
@@ -7,10 +11,18 @@ use crate::plan::decide::Plan;
 /// The eBPF object that the build script compiled.
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PROBE_EBPF_OBJECT"));
 
-/// The map of ports.
+/// The rows of totals.
 pub(super) const HANDSHAKE: &str = "HANDSHAKE";
-/// The row of the ports that the map has no room for.
-pub(super) const HANDSHAKE_OTHER: &str = "HANDSHAKE_OTHER";
+/// Whose each row is.
+pub(super) const LISTENER_ROWS: &str = "LISTENER_ROWS";
+/// From a listener's socket to its row.
+pub(super) const LISTENERS: &str = "LISTENERS";
+/// From a port to a row for all its listeners.
+const PORT_ROWS: &str = "PORT_ROWS";
+/// Rows that are nobody's.
+pub(super) const FREE_ROWS: &str = "FREE_ROWS";
+/// How many rows were ever taken.
+pub(super) const ROWS_TAKEN: &str = "ROWS_TAKEN";
 /// What could not be counted.
 pub(super) const LOSSES: &str = "LOSSES";
 
@@ -29,14 +41,27 @@ impl KernelBtf {
 
 /// Creates the maps and gets the programs ready; none is in the kernel yet.
 pub(super) fn load(plan: &Plan, btf: &KernelBtf, log_level: u8) -> Result<Ebpf, String> {
-    EbpfLoader::new()
+    let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf.0))
         // What the verifier says is asked for by aya itself when a load fails.
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("SETTINGS", &plan.settings, true)
         .override_global("KERNEL_OFFSETS", &plan.offsets, true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries(HANDSHAKE, plan.port_entries)
+        .map_max_entries(HANDSHAKE, plan.rows)
+        .map_max_entries(LISTENER_ROWS, plan.rows)
+        .map_max_entries(LISTENERS, plan.rows)
+        .map_max_entries(PORT_ROWS, plan.rows)
+        .map_max_entries(FREE_ROWS, plan.rows)
         .load(OBJECT)
-        .map_err(|error| one_line::chain(&error))
+        .map_err(|error| one_line::chain(&error))?;
+    let free = ebpf.map_mut(FREE_ROWS).ok_or_else(|| format!("the eBPF object has no map {FREE_ROWS}"))?;
+    offer_rows(free, plan.rows).map_err(|error| format!("{FREE_ROWS}: {}", one_line::chain(&error)))?;
+    Ok(ebpf)
+}
+
+/// Offers every row but the one for all others to the hooks, the lowest first.
+fn offer_rows(free: &mut Map, rows: u32) -> Result<(), MapError> {
+    let mut free = Stack::<_, u32>::try_from(free)?;
+    (OTHER_ROW + 1..rows).rev().try_for_each(|row| free.push(row, 0))
 }

@@ -4,7 +4,7 @@
 //! kernel's source of the number.
 use super::{
     Group, Kind, Label,
-    Label::{Address, Hook, Kernel, Method, Netns, Port, Reason, Stage, Variant, Version},
+    Label::{Address, Cause, Counter, Hook, Kernel, Method, Netns, Port, Reason, Stage, Variant, Version},
     Metric, Needs, Unit,
 };
 
@@ -71,7 +71,7 @@ const fn process(name: &'static str, kind: Kind, unit: Unit, help: &'static str)
 pub const SYN_RECEIVED: Metric = port_counter(
     "tcp_backlog_syn_received_total",
     Needs::FullPlan,
-    "SYNs that reached the listeners of the port: calls of tcp_conn_request(). A client that gets \
+    "SYNs that reached the listeners of the port: calls of tcp_v4_conn_request() and its like. A client that gets \
      no answer sends its SYN again, and each one counts.",
 );
 
@@ -99,14 +99,60 @@ pub const LAST_ACK_RECEIVED: Metric = port_counter(
      tcp_v4_syn_recv_sock() and tcp_v6_syn_recv_sock(), each handshake once.",
 );
 
-/// Last ACKs for which no child socket was made.
-pub const LAST_ACK_REFUSED: Metric = port_counter(
-    "tcp_backlog_last_ack_refused_total",
-    Needs::AnyPlan,
-    "Last ACKs of a handshake for which no child socket was made, because the accept queue was \
-     full or for another reason: tcp_v4_syn_recv_sock() or tcp_v6_syn_recv_sock() returned NULL; in \
-     the tracepoint plan skb:kfree_skb with the reason TCP_LISTEN_OVERFLOW, on kernels that have it.",
+/// SYNs that were dropped.
+pub const SYN_DROPPED: Metric = Metric {
+    labels: &[Netns, Address, Port, Cause],
+    ..port_counter(
+        "tcp_backlog_syn_dropped_total",
+        Needs::FullPlan,
+        "SYNs that were dropped, by cause: accept_queue_full (TcpExt ListenOverflows); syn_queue_full, with \
+         SYN cookies off (TCPReqQFullDrop); syn_backlog_reserve, the last quarter of \
+         net.ipv4.tcp_max_syn_backlog being kept for known clients while SYN cookies are off; other: no \
+         memory, no route, a security module, a broadcast address. Each is one of tcp_backlog_listen_drops_total.",
+    )
+};
+
+/// SYNs answered with a SYN cookie.
+pub const SYNCOOKIES_SENT: Metric = port_counter(
+    "tcp_backlog_syncookies_sent_total",
+    Needs::FullPlan,
+    "SYNs that were answered with a SYN cookie: TcpExt SyncookiesSent. Nothing is lost, and nothing queued.",
 );
+
+/// Last ACKs with a good SYN cookie.
+pub const SYNCOOKIES_RECEIVED: Metric = port_counter(
+    "tcp_backlog_syncookies_received_total",
+    Needs::KernelCounters,
+    "Last ACKs that carried a good SYN cookie: TcpExt SyncookiesRecv. Such a one may still be refused.",
+);
+
+/// ACKs without a good SYN cookie.
+pub const SYNCOOKIES_FAILED: Metric = port_counter(
+    "tcp_backlog_syncookies_failed_total",
+    Needs::KernelCounters,
+    "ACKs that carried no good SYN cookie while cookies were expected, and got a reset: TcpExt SyncookiesFailed.",
+);
+
+/// SYNs that found the SYN queue full and SYN cookies on.
+pub const SYN_QUEUE_FULL_COOKIES: Metric = port_counter(
+    "tcp_backlog_syn_queue_full_cookies_total",
+    Needs::KernelCounters,
+    "SYNs that found the SYN queue full while SYN cookies are on: TcpExt TCPReqQFullDoCookies. With \
+     net.ipv4.tcp_syncookies 2 every SYN counts. One that then meets a full accept queue is dropped.",
+);
+
+/// Last ACKs for which no child socket was made.
+pub const LAST_ACK_REFUSED: Metric = Metric {
+    labels: &[Netns, Address, Port, Cause],
+    ..port_counter(
+        "tcp_backlog_last_ack_refused_total",
+        Needs::AnyPlan,
+        "Last ACKs of a handshake for which no child socket was made, by cause: accept_queue_full (TcpExt \
+         ListenOverflows raised in tcp_check_req() or cookie_v4_check()), other (ListenDrops alone: no memory, \
+         no route); in the tracepoint plan undivided, skb:kfree_skb with the reason TCP_LISTEN_OVERFLOW, on \
+         kernels that have it. A client that sends its ACK or data again counts again.",
+    )
+};
 
 /// SYN-ACKs sent again.
 pub const SYNACK_RETRANSMITS: Metric = port_counter(
@@ -114,6 +160,46 @@ pub const SYNACK_RETRANSMITS: Metric = port_counter(
     Needs::AnyPlan,
     "SYN-ACKs that were sent again: the tracepoint tcp:tcp_retransmit_synack. They rise when last \
      ACKs are lost on their way, and when the accept queue is full.",
+);
+
+/// Requests ended by an ICMP error.
+pub const REQUEST_ERRORS: Metric = port_counter(
+    "tcp_backlog_request_errors_total",
+    Needs::KernelCounters,
+    "Requests in the SYN queue that an ICMP error ended, which the kernel counts as a listen drop: tcp_req_err().",
+);
+
+/// Requests ended with a reset.
+pub const REQUESTS_ABORTED: Metric = port_counter(
+    "tcp_backlog_requests_aborted_total",
+    Needs::KernelCounters,
+    "Last ACKs that were refused and answered with a reset, because net.ipv4.tcp_abort_on_overflow is set: \
+     tcp_check_req(). Each is one of tcp_backlog_last_ack_refused_total as well.",
+);
+
+/// Requests given up.
+pub const REQUESTS_EXPIRED: Metric = port_counter(
+    "tcp_backlog_requests_expired_total",
+    Needs::FullPlan,
+    "Requests in the SYN queue that were given up after their last SYN-ACK: reqsk_timer_handler() of a \
+     listener that still listens. The kernel counts them nowhere.",
+);
+
+/// Connections reset with their listener.
+pub const CLOSED_UNACCEPTED: Metric = port_counter(
+    "tcp_backlog_closed_unaccepted_total",
+    Needs::FullPlan,
+    "Connections that were reset because their listener was closed before it accepted them: \
+     inet_child_forget(). One that moves to another listener (net.ipv4.tcp_migrate_req) is not.",
+);
+
+/// Connections that were refused.
+pub const CONNECTIONS_REFUSED: Metric = port_counter(
+    "tcp_backlog_connections_refused_total",
+    Needs::KernelCounters,
+    "Connections of which at least one SYN or last ACK was dropped (TcpExt ListenDrops), each of them once, \
+     however often its client tries. A client that gives up and connects anew is another connection. Of \
+     connections that are refused at the same time 65,536 are remembered; past that a later try may count again.",
 );
 
 /// Packets refused because the accept queue was full.
@@ -195,6 +281,19 @@ pub const NETNS_UNATTRIBUTED_DROPS: Metric = netns_counter(
      listener that was opened and closed between two readings.",
 );
 
+/// What the kernel counted and no port did.
+pub const NETNS_AUDIT_RESIDUAL: Metric = Metric {
+    name: "tcp_backlog_netns_audit_residual",
+    kind: Kind::Gauge,
+    unit: Unit::Number,
+    help: "What TcpExt counted in the network namespace and no port did, since the hooks were attached, by \
+           the kernel's name of the counter; negative when the ports counted more. Anything but 0 is a defect, \
+           or one of the kernel's other users of these counters, which docs/COMPATIBILITY.md names.",
+    labels: &[Netns, Counter],
+    needs: Needs::KernelCounters,
+    group: Group::Namespace,
+};
+
 /// Whether a namespace could be read.
 pub const NETNS_READABLE: Metric = Metric {
     name: "tcp_backlog_netns_readable",
@@ -238,8 +337,8 @@ pub const LOST_EVENTS: Metric = Metric {
     kind: Kind::Counter,
     unit: Unit::Number,
     help: "Events that the BPF programs could not count where they belong, by reason: \
-           port_map_full (counted in the row other), bracket_unmatched, counters_unreadable and \
-           child_map_full (counted nowhere). Their source is the BPF map LOSSES; that of \
+           listener_map_full and listener_unreadable (counted in the row other), bracket_unmatched, \
+           counters_unreadable and child_map_full (counted nowhere), row_lost (only memory). Their source is the BPF map LOSSES; that of \
            program_skipped (the program was running on the CPU already, counted nowhere) is \
            recursion_misses in /proc/self/fdinfo.",
     labels: &[Reason],
@@ -309,10 +408,20 @@ pub const PROCESS_OPEN_DESCRIPTORS: Metric = process(
 pub const CATALOGUE: &[Metric] = &[
     SYN_RECEIVED,
     SYN_QUEUED,
+    SYN_DROPPED,
+    SYNCOOKIES_SENT,
+    SYNCOOKIES_RECEIVED,
+    SYNCOOKIES_FAILED,
+    SYN_QUEUE_FULL_COOKIES,
     LAST_ACK_RECEIVED,
     LAST_ACK_REFUSED,
     ESTABLISHED,
     SYNACK_RETRANSMITS,
+    REQUEST_ERRORS,
+    REQUESTS_ABORTED,
+    REQUESTS_EXPIRED,
+    CLOSED_UNACCEPTED,
+    CONNECTIONS_REFUSED,
     ACCEPT_QUEUE_OVERFLOWS,
     LISTEN_DROPS,
     ACCEPT_QUEUE_LENGTH,
@@ -322,6 +431,7 @@ pub const CATALOGUE: &[Metric] = &[
     NETNS_LISTEN_DROPS,
     NETNS_UNATTRIBUTED_OVERFLOWS,
     NETNS_UNATTRIBUTED_DROPS,
+    NETNS_AUDIT_RESIDUAL,
     NETNS_READABLE,
     HOOK_INFO,
     ACCOUNTING_INFO,

@@ -80,6 +80,10 @@ pub enum Label {
     Port,
     /// The step of the handshake: `syn`, `ack`, or `undivided` where they cannot be told apart.
     Stage,
+    /// Why a packet was refused, or `undivided` where the causes cannot be told apart.
+    Cause,
+    /// A counter of `TcpExt`, by the kernel's name.
+    Counter,
     /// A hook of the catalogue of hooks.
     Hook,
     /// What a hook is attached as, or `skipped`.
@@ -103,6 +107,8 @@ impl Label {
             Self::Address => "address",
             Self::Port => "port",
             Self::Stage => "stage",
+            Self::Cause => "cause",
+            Self::Counter => "counter",
             Self::Hook => "hook",
             Self::Variant => "variant",
             Self::Reason => "reason",
@@ -120,6 +126,8 @@ pub enum Needs {
     FullPlan,
     /// A hook of any plan.
     AnyPlan,
+    /// Trampolines or kprobes, and accounting by the kernel's counters.
+    KernelCounters,
     /// Hooks, and accounting by socket drops.
     SocketDrops,
     /// No hook: the daemon asks `sock_diag` or reads `/proc`.
@@ -133,6 +141,7 @@ impl Needs {
         match self {
             Self::FullPlan => "trampoline, kprobe",
             Self::AnyPlan => "trampoline, kprobe, tracepoint",
+            Self::KernelCounters => "trampoline, kprobe (accounting kernel-counters)",
             Self::SocketDrops => "tracepoint (accounting socket-drops)",
             Self::Nothing => "every host",
         }

@@ -42,7 +42,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use probe_common::loss::Loss;
+use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use self::{drops::PortReading, namespace::NamespaceLedger};
 use crate::{
@@ -168,20 +168,29 @@ fn readings(
 
 /// What the sample says of one port whose listeners show `live` drops together.
 fn reading(id: &PortId, live: u32, hooks: &HookSample) -> PortReading {
-    let map_full = hooks.losses.get(Loss::PortMapFull.label()).is_some_and(|count| *count > 0);
-    let totals = hooks.ports.get(id);
-    let closed = match (hooks.closed_listener_drops.get(id), totals) {
-        (Some(closed), _) => Some(*closed),
+    let map_full = hooks.losses.get(Loss::ListenerMapFull.label()).is_some_and(|count| *count > 0);
+    let (before, totals) = (hooks.ports_before.get(id), hooks.ports.get(id));
+    let closed = match (before, totals) {
+        (Some(before), Some(after)) if same_listeners(before, after) => Some(before.closed_listener_drops),
         (None, None) => Some(0),
-        (None, Some(_)) => None,
+        _ => None,
     };
     PortReading {
         socket_drops: closed.map(|closed| low_half(closed).wrapping_add(live)),
         discarded: totals.map_or(0, |totals| totals.discarded_segments),
-        discarded_before: hooks.discarded_segments_before.get(id).copied().unwrap_or_default(),
+        discarded_before: before.map_or(0, |before| before.discarded_segments),
         opened_while_watched: totals.is_some_and(|totals| totals.listeners_opened > 0),
         in_map: totals.is_some() || !map_full,
     }
+}
+
+/// Whether no listener that matters was opened or closed between the two reads, so that the sockets
+/// and what closed ones took along belong together. A closing adds the listener's drops; only an
+/// opening takes some off, and each opening is counted: two equal sums with as many openings are the
+/// same listeners, but for those that came and went without any drop.
+const fn same_listeners(before: &HandshakeCounters, after: &HandshakeCounters) -> bool {
+    before.closed_listener_drops == after.closed_listener_drops
+        && before.listeners_opened == after.listeners_opened
 }
 
 /// `sk_drops` has 32 bits and a sum of differences of it has no more that mean anything.

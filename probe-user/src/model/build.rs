@@ -4,40 +4,40 @@ use std::{
     net::IpAddr,
 };
 
-use probe_common::loss::Loss;
+use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use super::{
-    Handshakes, Listener, Model, Namespace, Overflows, Port,
+    Findings, Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
     attribution::{Attributed, Attribution},
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
-    sample::{HandshakeTotals, HookSample, NamespaceSample, PortId, Sample},
+    sample::{HookSample, NamespaceSample, PortId, Sample},
 };
 
 impl Model {
-    /// Says what the sample means under the plan that it was read with. `attributed` is what the
-    /// ledger knows after this sample; `None` unless accounting is by socket drops.
+    /// Says what the sample means under the plan that it was read with. `findings` is what the
+    /// history knows after this sample.
     ///
     /// A port is shown when it has a listener or a row in the map. With a listener and no row,
     /// nothing has happened there yet: zeros for all that is measured, so that a counter is there
     /// before it first moves. But once the map has been full, no row may also mean no room: then
     /// nothing is known.
     #[must_use]
-    pub fn new(sample: &Sample, plan: &PlanOutcome, attributed: Option<&Attribution>) -> Self {
+    pub fn new(sample: &Sample, plan: &PlanOutcome, findings: &Findings) -> Self {
         let hooks = sample.hooks.as_ref();
-        let listeners = listeners(&sample.namespaces);
+        let listeners = listeners(sample, &plan.coverage);
         let ids: BTreeSet<_> =
             listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).collect();
         let port = |id: &PortId| Port {
             id: *id,
-            handshakes: port_handshakes(id, hooks, &plan.coverage, attributed),
+            handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();
         ports.sort_by_key(|port| order(&port.id));
         let mut namespaces: Vec<_> =
-            sample.namespaces.iter().map(|namespace| build_namespace(namespace, attributed)).collect();
+            sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings)).collect();
         namespaces.sort_by_key(|namespace| namespace.netns);
         Self {
             plan: plan.clone(),
@@ -57,15 +57,21 @@ const fn order(id: &PortId) -> (u32, u16, IpAddr) {
 }
 
 /// The sockets of each port, by inode: their order in a dump is the kernel's hash.
-fn listeners(namespaces: &[NamespaceSample]) -> BTreeMap<PortId, Vec<Listener>> {
+fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Listener>> {
+    let totals = sample.hooks.as_ref().map(totals_by_socket);
+    let own_part = |port: PortId, inode: u32| {
+        let totals = totals.as_ref()?.get(&(port, u64::from(inode)))?;
+        Some(handshakes(totals, coverage, None))
+    };
     let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for namespace in namespaces {
+    for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let id = PortId { netns: namespace.netns, address: socket.address, port: socket.port };
             ports.entry(id).or_default().push(Listener {
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
                 inode: socket.inode,
+                handshakes: own_part(id, socket.inode).unwrap_or_default(),
             });
         }
     }
@@ -73,71 +79,125 @@ fn listeners(namespaces: &[NamespaceSample]) -> BTreeMap<PortId, Vec<Listener>> 
     ports
 }
 
+/// A socket may have had several rows.
+fn totals_by_socket(hooks: &HookSample) -> BTreeMap<(PortId, u64), HandshakeCounters> {
+    let mut sums: BTreeMap<_, HandshakeCounters> = BTreeMap::new();
+    for socket in &hooks.sockets {
+        sums.entry((socket.port, socket.inode)).or_default().add(&socket.counters);
+    }
+    sums
+}
+
 /// The totals of one port; all unknown where they may be in the `other` row.
 fn port_handshakes(
     id: &PortId,
     hooks: Option<&HookSample>,
     coverage: &Coverage,
-    attributed: Option<&Attribution>,
+    attribution: &Attribution,
 ) -> Handshakes {
     let Some(hooks) = hooks else { return Handshakes::default() };
-    let map_full = hooks.losses.get(Loss::PortMapFull.label()).is_some_and(|count| *count > 0);
-    let attributed = attributed.and_then(|attribution| attribution.ports.get(id)).copied();
+    let map_full = hooks.losses.get(Loss::ListenerMapFull.label()).is_some_and(|count| *count > 0);
+    let attributed = attribution.ports.get(id).copied();
     match hooks.ports.get(id) {
         Some(totals) => handshakes(totals, coverage, attributed),
         None if map_full => Handshakes::default(),
-        None => handshakes(&HandshakeTotals::default(), coverage, attributed),
+        None => handshakes(&HandshakeCounters::default(), coverage, attributed),
     }
 }
 
 /// The totals as far as the attached hooks mean them.
-fn handshakes(totals: &HandshakeTotals, coverage: &Coverage, attributed: Option<Attributed>) -> Handshakes {
-    let (accept_queue_overflows, listen_drops) = refusals(totals, coverage, attributed);
+fn handshakes(totals: &HandshakeCounters, coverage: &Coverage, attributed: Option<Attributed>) -> Handshakes {
+    let by_counters = coverage.accounting == Accounting::KernelCounters;
     Handshakes {
         syn_received: coverage.syn_received.then_some(totals.syn_received),
         syn_queued: coverage.syn_queued.then_some(totals.syn_queued),
-        established: coverage.established.then_some(totals.established),
+        syn_dropped: syn_dropped(totals, coverage),
+        syncookies_sent: coverage.syncookies_sent.then_some(totals.syncookies_sent),
+        syncookies_received: coverage.syncookies_checked.then_some(totals.syncookies_received),
+        syncookies_failed: coverage.syncookies_checked.then_some(totals.syncookies_failed),
+        syn_queue_full_cookies: by_counters.then_some(totals.syn_queue_full_cookies),
         last_ack_received: coverage.last_ack_received.then_some(totals.last_ack_received),
-        last_ack_refused: coverage.last_ack_refused.then_some(totals.last_ack_refused),
+        last_ack_refused: last_ack_refused(totals, coverage),
+        established: coverage.established.then_some(totals.established),
         synack_retransmits: coverage.synack_retransmits.then_some(totals.synack_retransmits),
-        accept_queue_overflows,
-        listen_drops,
+        request_errors: coverage.request_errors.then_some(totals.request_errors),
+        requests_aborted: by_counters.then_some(totals.requests_aborted),
+        requests_expired: coverage.requests_expired.then_some(totals.requests_expired),
+        closed_unaccepted: coverage.closed_unaccepted.then_some(totals.closed_unaccepted),
+        connections_refused: by_counters.then_some(totals.connections_refused),
+        accept_queue_overflows: overflows(totals, coverage, attributed),
+        listen_drops: listen_drops(totals, coverage, attributed),
     }
 }
 
-/// Overflows and drops, from where the accounting has them.
-fn refusals(
-    totals: &HandshakeTotals,
+/// Whether refused packets are counted one by one, at the functions that refuse them.
+const fn at_functions(coverage: &Coverage) -> bool {
+    matches!(coverage.accounting, Accounting::KernelCounters | Accounting::Conditions)
+}
+
+fn syn_dropped(totals: &HandshakeCounters, coverage: &Coverage) -> SynDropped {
+    if !at_functions(coverage) {
+        return SynDropped::default();
+    }
+    // Without its hook the rule's share is among the others.
+    let told_apart = coverage.syn_backlog_reserve;
+    SynDropped {
+        accept_queue_full: Some(totals.syn_dropped_accept_queue_full),
+        syn_queue_full: Some(totals.syn_dropped_syn_queue_full),
+        syn_backlog_reserve: told_apart.then_some(totals.syn_dropped_syn_backlog_reserve),
+        other: told_apart.then_some(totals.syn_dropped_other),
+    }
+}
+
+fn last_ack_refused(totals: &HandshakeCounters, coverage: &Coverage) -> LastAckRefused {
+    let known = |count| coverage.last_ack_refused.then_some(count);
+    if at_functions(coverage) {
+        LastAckRefused {
+            accept_queue_full: known(totals.last_ack_refused_accept_queue_full),
+            other: known(totals.last_ack_refused_other),
+            undivided: None,
+        }
+    } else {
+        let undivided = known(totals.last_ack_refused_undivided);
+        LastAckRefused { undivided, ..LastAckRefused::default() }
+    }
+}
+
+/// Overflows, from where the accounting has them.
+fn overflows(totals: &HandshakeCounters, coverage: &Coverage, attributed: Option<Attributed>) -> Overflows {
+    if at_functions(coverage) {
+        // By conditions the last ACK's part is counted where it is refused, and maybe nothing is attached there.
+        let ack = coverage.last_ack_refused.then_some(totals.last_ack_refused_accept_queue_full);
+        return Overflows { syn: Some(totals.syn_dropped_accept_queue_full), ack, undivided: None };
+    }
+    let attributed = attributed.filter(|_| coverage.accounting == Accounting::SocketDrops);
+    Overflows { undivided: attributed.map(|port| port.accept_queue_overflows), ..Overflows::default() }
+}
+
+/// Drops, from where the accounting has them.
+fn listen_drops(
+    totals: &HandshakeCounters,
     coverage: &Coverage,
     attributed: Option<Attributed>,
-) -> (Overflows, Option<u64>) {
-    let by_stage = Overflows {
-        syn: Some(totals.accept_queue_overflows_syn),
-        ack: Some(totals.accept_queue_overflows_ack),
-        undivided: None,
-    };
-    match coverage.accounting {
-        // The last ACK's part is counted where it is refused, and nothing is attached there.
-        Accounting::Conditions if !coverage.last_ack_refused => (Overflows { ack: None, ..by_stage }, None),
-        Accounting::KernelCounters | Accounting::Conditions => (by_stage, Some(totals.listen_drops)),
-        Accounting::SocketDrops => {
-            let undivided = attributed.map(|port| port.accept_queue_overflows);
-            (Overflows { undivided, ..Overflows::default() }, attributed.map(|port| port.listen_drops))
-        }
-        Accounting::None => (Overflows::default(), None),
+) -> Option<u64> {
+    if at_functions(coverage) {
+        return coverage.last_ack_refused.then_some(totals.listen_drops);
     }
+    let attributed = attributed.filter(|_| coverage.accounting == Accounting::SocketDrops);
+    attributed.map(|port| port.listen_drops)
 }
 
 /// The later of the two reads of the counters, and what the ledger could charge nobody with.
-fn build_namespace(sample: &NamespaceSample, attributed: Option<&Attribution>) -> Namespace {
+fn build_namespace(sample: &NamespaceSample, findings: &Findings) -> Namespace {
     let counters = sample.netstat_after.or(sample.netstat_before);
-    let rest = attributed.and_then(|attribution| attribution.namespaces.get(&sample.netns));
+    let rest = findings.attribution.namespaces.get(&sample.netns);
     Namespace {
         netns: sample.netns,
         listen_overflows: counters.map(|counters| counters.listen_overflows),
         listen_drops: counters.map(|counters| counters.listen_drops),
         unattributed_overflows: rest.map(|rest| rest.accept_queue_overflows),
         unattributed_drops: rest.map(|rest| rest.listen_drops),
+        residuals: findings.residuals.get(&sample.netns).cloned().unwrap_or_default(),
         error: sample.error.clone(),
     }
 }

@@ -1,8 +1,9 @@
 //! What the numbers mean: pure functions from samples to what every renderer shows.
 //!
-//! No I/O, no clock, no aya. History that is needed to tell overflows from other drops lives in
-//! [`attribution::Ledger`], which the daemon owns and feeds with every sample.
+//! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
+//! drops, and to hold all counts against the kernel's. The daemon owns it and feeds it with every sample.
 pub mod attribution;
+pub mod audit;
 pub mod build;
 pub mod port;
 
@@ -10,8 +11,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::port::{Handshakes, Listener, Overflows, Port};
-use crate::{plan::outcome::PlanOutcome, sample::OwnCostSample};
+pub use self::port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped};
+use self::{
+    attribution::{Attribution, Ledger},
+    audit::{AuditedCounter, Auditor, Residuals},
+};
+use crate::{
+    plan::outcome::{Coverage, PlanOutcome},
+    sample::{OwnCostSample, Sample},
+};
 
 /// Everything that is known at one instant, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +40,32 @@ pub struct Model {
     pub own_cost: OwnCostSample,
 }
 
+/// What is remembered from sample to sample.
+#[derive(Debug, Default)]
+pub struct History {
+    ledger: Ledger,
+    auditor: Auditor,
+}
+
+/// What a history knows after a sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Drops and overflows by port, where they are not counted but concluded.
+    pub attribution: Attribution,
+    /// What the kernel counted and no port did.
+    pub residuals: Residuals,
+}
+
+impl History {
+    /// Takes in a sample that was read with these hooks.
+    pub fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Findings {
+        Findings {
+            attribution: self.ledger.observe(sample, coverage),
+            residuals: self.auditor.observe(sample, coverage),
+        }
+    }
+}
+
 /// One network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
@@ -45,6 +79,10 @@ pub struct Namespace {
     pub unattributed_overflows: Option<u64>,
     /// Drops that no port could be charged with; `None` unless accounting is by socket drops.
     pub unattributed_drops: Option<u64>,
+    /// What the kernel counted and no port did, by counter, since the hooks were attached; negative when
+    /// the ports counted more. Empty where the counts are not held against the kernel's.
+    #[serde(default)]
+    pub residuals: BTreeMap<AuditedCounter, i64>,
     /// Why something above is missing, in one line.
     pub error: Option<String>,
 }

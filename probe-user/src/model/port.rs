@@ -16,25 +16,73 @@ pub struct Port {
     pub listeners: Vec<Listener>,
 }
 
-/// Totals of handshakes since the hooks were attached.
+/// Totals of handshakes since the hooks were attached. `probe_common::handshake::HandshakeCounters`
+/// says where each number comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Handshakes {
     /// SYNs that reached the listener.
     pub syn_received: Option<u64>,
     /// SYNs put in the SYN queue.
     pub syn_queued: Option<u64>,
-    /// Finished handshakes put in the accept queue.
-    pub established: Option<u64>,
+    /// SYNs that were dropped, by cause.
+    pub syn_dropped: SynDropped,
+    /// SYNs answered with a SYN cookie.
+    pub syncookies_sent: Option<u64>,
+    /// Last ACKs with a good SYN cookie.
+    pub syncookies_received: Option<u64>,
+    /// ACKs without a good SYN cookie.
+    pub syncookies_failed: Option<u64>,
+    /// SYNs that found the SYN queue full while SYN cookies are on.
+    pub syn_queue_full_cookies: Option<u64>,
     /// Last ACKs for which a child socket was asked.
     pub last_ack_received: Option<u64>,
-    /// Last ACKs for which no child socket was made.
-    pub last_ack_refused: Option<u64>,
+    /// Last ACKs for which no child socket was made, by cause.
+    pub last_ack_refused: LastAckRefused,
+    /// Finished handshakes put in the accept queue.
+    pub established: Option<u64>,
     /// SYN-ACKs sent again.
     pub synack_retransmits: Option<u64>,
+    /// Requests ended by an ICMP error.
+    pub request_errors: Option<u64>,
+    /// Requests reset because of `net.ipv4.tcp_abort_on_overflow`.
+    pub requests_aborted: Option<u64>,
+    /// Requests given up after their last SYN-ACK.
+    pub requests_expired: Option<u64>,
+    /// Connections reset because their listener was closed before it accepted them.
+    pub closed_unaccepted: Option<u64>,
+    /// Connections of which at least one packet was dropped, each of them once.
+    pub connections_refused: Option<u64>,
     /// Packets refused because the accept queue was full, by stage.
     pub accept_queue_overflows: Overflows,
     /// Packets that the kernel counted as ListenDrops on behalf of this port.
     pub listen_drops: Option<u64>,
+}
+
+/// SYNs that were dropped, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SynDropped {
+    /// The accept queue was full.
+    pub accept_queue_full: Option<u64>,
+    /// The SYN queue was full, and SYN cookies are off.
+    pub syn_queue_full: Option<u64>,
+    /// The last quarter of `net.ipv4.tcp_max_syn_backlog` is kept for known clients, and SYN cookies are off.
+    pub syn_backlog_reserve: Option<u64>,
+    /// No memory, no route, a security module, a broadcast address.
+    pub other: Option<u64>,
+}
+
+/// Last ACKs for which no child socket was made. Either the causes are known or only their sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastAckRefused {
+    /// The accept queue was full.
+    pub accept_queue_full: Option<u64>,
+    /// No memory, no route.
+    pub other: Option<u64>,
+    /// All together, where the plan cannot tell them apart.
+    pub undivided: Option<u64>,
 }
 
 /// Packets refused because the accept queue was full. Either the two stages are known or only their sum.
@@ -65,4 +113,7 @@ pub struct Listener {
     pub accept_queue_limit: u32,
     /// Inode of the socket.
     pub inode: u32,
+    /// Its own part in the port's totals, as far as sockets can be told apart.
+    #[serde(default)]
+    pub handshakes: Handshakes,
 }

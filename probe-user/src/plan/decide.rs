@@ -101,8 +101,8 @@ pub struct Plan {
     pub offsets: KernelOffsets,
     /// How refused packets are counted.
     pub accounting: Accounting,
-    /// Entries of the map of ports.
-    pub port_entries: u32,
+    /// Rows of totals: listeners that are told apart.
+    pub rows: u32,
     /// Every hook of the catalogue.
     pub hooks: Vec<HookPlan>,
 }
@@ -124,7 +124,7 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         Accounting::KernelCounters
     } else if works(Accounting::Conditions, name::SYN_RECEIVED) {
         Accounting::Conditions
-    } else if works(Accounting::SocketDrops, name::LISTENER) {
+    } else if works(Accounting::SocketDrops, name::LISTENER_DROPS) {
         Accounting::SocketDrops
     } else {
         Accounting::None
@@ -134,23 +134,23 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         settings: settings(facts, accounting, &hooks),
         offsets: facts.resolved.offsets,
         accounting,
-        port_entries: port_entries(facts.possible_cpus),
+        rows: rows(facts.possible_cpus),
         hooks,
     }
 }
 
-/// Kernel memory that the map of ports may take, for all CPUs together.
-const PORT_MAP_BYTES: usize = 32 << 20;
-/// The most ports that are told apart on any host.
-pub const MOST_PORTS: usize = 16_384;
+/// Kernel memory that the rows of totals may take, for all CPUs together.
+const ROWS_BYTES: usize = 32 << 20;
+/// The most listeners that are told apart on any host.
+pub const MOST_ROWS: usize = 16_384;
 /// The fewest, on hosts with very many CPUs.
-const FEWEST_PORTS: usize = 1_024;
+const FEWEST_ROWS: usize = 1_024;
 
-/// How many ports fit the budget: an entry has a copy of the totals for every CPU.
-fn port_entries(possible_cpus: usize) -> u32 {
-    let entry = size_of::<HandshakeCounters>() * possible_cpus.max(1);
-    let entries = (PORT_MAP_BYTES / entry).clamp(FEWEST_PORTS, MOST_PORTS);
-    u32::try_from(entries).unwrap_or(u32::MAX)
+/// How many rows fit the budget: each has a copy of the totals for every CPU.
+fn rows(possible_cpus: usize) -> u32 {
+    let row = size_of::<HandshakeCounters>() * possible_cpus.max(1);
+    let rows = (ROWS_BYTES / row).clamp(FEWEST_ROWS, MOST_ROWS);
+    u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
 fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan]) -> Settings {
@@ -303,7 +303,7 @@ fn program_for(
     let Some(prototype) = prototype else {
         // Without CONFIG_IPV6 there is no twin, and nothing for it to count.
         let has_ipv6 = facts.resolved.offsets.sock_v6_rcv_saddr != 0;
-        if !has_ipv6 && first.target.contains("_v6_") {
+        if first.need == Need::IfPresent || (!has_ipv6 && first.target.contains("_v6_")) {
             return Ok(None);
         }
         return Err(format!("this kernel has no {}", first.target));

@@ -69,6 +69,8 @@ pub struct Program {
 pub enum Need {
     /// Without it the way is none.
     Required,
+    /// Left out where the kernel has no such function: nothing happens there then.
+    IfPresent,
     /// Left out where the same way's exit program tells enough: the function can fail, and nobody
     /// needs to know that it was entered.
     UnlessExitSuffices,

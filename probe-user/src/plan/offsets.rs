@@ -12,9 +12,9 @@ pub enum OffsetGroup {
     Socket,
     /// The kernel's own counters of this CPU.
     Counters,
-    /// A request's listener.
+    /// A request: its listener, its timer, its client.
     Request,
-    /// A packet's protocol and number of segments.
+    /// A packet's protocol, headers and number of segments.
     Packet,
 }
 
@@ -71,6 +71,11 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
     to.sock_max_ack_backlog = types.offset("sock", &["sk_max_ack_backlog"])?;
     to.sock_drops = types.offset("sock", &["sk_drops"])?;
     to.inet_sport = types.offset("inet_sock", &["inet_sport"])?;
+    to.sock_socket = types.offset("sock", &["sk_socket"])?;
+    to.socket_inode_number = types.offset("socket_alloc", &["vfs_inode", "i_ino"])?;
+    to.accept_queue_syn_length =
+        types.offset("inet_connection_sock", &["icsk_accept_queue", "qlen", "counter"])?;
+    to.net_syncookies = types.offset("net", &["ipv4", "sysctl_tcp_syncookies"])?;
     to.net_inum = types.offset("net", &["ns", "inum"])?;
     Ok(())
 }
@@ -78,23 +83,39 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
 fn fill_counters(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
     to.net_statistics = types.offset("net", &["mib", "net_statistics"])?;
     to.bpf_array_pptrs = types.offset("bpf_array", &["pptrs"])?;
-    let overflows = types.enumerator("", "LINUX_MIB_LISTENOVERFLOWS")?;
-    let drops = types.enumerator("", "LINUX_MIB_LISTENDROPS")?;
-    // Read as a pair; neighbours since they were introduced.
-    if drops != overflows + 1 {
-        return Err(TypeError::NoEnumerator("LINUX_MIB_LISTENDROPS after LISTENOVERFLOWS".into()));
-    }
-    to.mib_listen_overflows = types.offset("linux_mib", &["mibs"])? + 8 * overflows;
+    to.net_abort_on_overflow = types.offset("net", &["ipv4", "sysctl_tcp_abort_on_overflow"])?;
+    to.mib_listen_overflows = counters(types, &["LINUX_MIB_LISTENOVERFLOWS", "LINUX_MIB_LISTENDROPS"])?;
+    let cookies = ["LINUX_MIB_SYNCOOKIESSENT", "LINUX_MIB_SYNCOOKIESRECV", "LINUX_MIB_SYNCOOKIESFAILED"];
+    to.mib_syncookies_sent = counters(types, &cookies)?;
+    to.mib_syn_queue_full =
+        counters(types, &["LINUX_MIB_TCPREQQFULLDOCOOKIES", "LINUX_MIB_TCPREQQFULLDROP"])?;
     Ok(())
+}
+
+/// Where a row of counters begins in `struct linux_mib`. They are read at once: neighbours since they
+/// were introduced.
+fn counters(types: &KernelTypes, names: &[&'static str]) -> Result<u32, TypeError> {
+    let numbers = names.iter().map(|name| types.enumerator("", name)).collect::<Result<Vec<_>, _>>()?;
+    let first = numbers.first().copied().unwrap_or_default();
+    let stray = (first..).zip(numbers).zip(names).find(|((expected, number), _)| expected != number);
+    if let Some((_, name)) = stray {
+        return Err(TypeError::NoEnumerator(format!("{name} behind its neighbour")));
+    }
+    Ok(types.offset("linux_mib", &["mibs"])? + 8 * first)
 }
 
 fn fill_request(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
     to.request_listener = types.offset("request_sock", &["__req_common", "skc_listener"])?;
+    to.request_timer = types.offset("request_sock", &["rsk_timer"])?;
+    to.request_client_isn = types.offset("tcp_request_sock", &["rcv_isn"])?;
+    to.timer_is_pending = types.offset("timer_list", &["entry", "pprev"])?;
     Ok(())
 }
 
 fn fill_packet(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
     to.skb_protocol = types.offset("sk_buff", &["protocol"])?;
+    to.skb_network_header = types.offset("sk_buff", &["network_header"])?;
+    to.skb_transport_header = types.offset("sk_buff", &["transport_header"])?;
     to.skb_head = types.offset("sk_buff", &["head"])?;
     to.skb_end = types.offset("sk_buff", &["end"])?;
     to.shared_info_gso_segs = types.offset("skb_shared_info", &["gso_segs"])?;

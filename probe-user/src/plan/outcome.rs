@@ -49,19 +49,54 @@ impl Accounting {
     }
 }
 
-/// Which numbers the attached hooks give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of model::Handshakes")]
-pub struct Coverage {
-    pub syn_received: bool,
-    pub syn_queued: bool,
-    pub established: bool,
-    pub last_ack_received: bool,
-    pub last_ack_refused: bool,
-    pub synack_retransmits: bool,
-    pub accounting: Accounting,
+/// Declares [`Coverage`], so that no list of its fields can forget one.
+macro_rules! coverage {
+    ($($(#[$documentation:meta])* $field:ident,)+) => {
+        /// Which numbers the attached hooks give.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Coverage {
+            $($(#[$documentation])* pub $field: bool,)+
+            /// How refused packets are counted.
+            pub accounting: Accounting,
+        }
+
+        impl Coverage {
+            /// No hook at all.
+            pub const NOTHING: Self = Self { $($field: false,)+ accounting: Accounting::None };
+
+            /// Every hook, and what the best plan gives.
+            pub const EVERYTHING: Self = Self { $($field: true,)+ accounting: Accounting::KernelCounters };
+        }
+    };
+}
+
+coverage! {
+    /// SYNs received.
+    syn_received,
+    /// SYNs queued.
+    syn_queued,
+    /// SYNs refused for the sake of `tcp_max_syn_backlog` can be told from others.
+    syn_backlog_reserve,
+    /// SYN cookies sent.
+    syncookies_sent,
+    /// SYN cookies received, good ones and others.
+    syncookies_checked,
+    /// Connections put in the accept queue.
+    established,
+    /// Last ACKs received.
+    last_ack_received,
+    /// Last ACKs refused.
+    last_ack_refused,
+    /// SYN-ACKs sent again.
+    synack_retransmits,
+    /// Requests ended by an ICMP error.
+    request_errors,
+    /// Requests given up.
+    requests_expired,
+    /// Connections reset with their listener.
+    closed_unaccepted,
     /// `sk_drops` can be cleaned of what is no listen drop (kfree_skb has rx_sk, 6.11).
-    pub discards_known: bool,
+    discards_known,
 }
 
 /// The whole plan as it was carried out.
@@ -94,33 +129,26 @@ impl PlanOutcome {
     }
 }
 
-impl Coverage {
-    /// No hook at all.
-    pub const NOTHING: Self = Self {
-        syn_received: false,
-        syn_queued: false,
-        established: false,
-        last_ack_received: false,
-        last_ack_refused: false,
-        synack_retransmits: false,
-        accounting: Accounting::None,
-        discards_known: false,
-    };
-}
-
 /// What the attached hooks give. `reason_known`: the kernel has a drop reason for refused last ACKs.
 #[must_use]
 pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: bool) -> Coverage {
     let attached = |name| hooks.iter().any(|hook| hook.hook == name && hook.variant.is_some());
     let frees = attached(name::PACKET_FREED);
+    let by_counters = accounting == Accounting::KernelCounters;
     Coverage {
         syn_received: attached(name::SYN_RECEIVED),
         syn_queued: attached(name::SYN_QUEUED),
+        syn_backlog_reserve: attached(name::SYN_BACKLOG_RESERVE),
+        syncookies_sent: by_counters || attached(name::SYNCOOKIE_SENT),
+        syncookies_checked: attached(name::SYNCOOKIE_CHECKED),
         established: attached(name::ESTABLISHED),
         last_ack_received: attached(name::LAST_ACK),
-        last_ack_refused: attached(name::LAST_ACK) || (frees && reason_known),
+        last_ack_refused: by_counters || attached(name::LAST_ACK) || (frees && reason_known),
         synack_retransmits: attached(name::SYNACK_RETRANSMITS),
-        accounting,
+        request_errors: attached(name::REQUEST_ERROR),
+        requests_expired: attached(name::REQUEST_EXPIRED),
+        closed_unaccepted: attached(name::CLOSED_UNACCEPTED),
         discards_known: frees,
+        accounting,
     }
 }

@@ -141,12 +141,22 @@ impl Kernel {
         let mut btf = BtfWriter::new();
         let any = BtfWriter::ANYTHING;
         let structures = Structures::write(&mut btf);
-        let Structures { sock, request, skb } = structures;
+        let Structures { sock, request, skb, timer } = structures;
         let result = sock;
         let functions: &[(&str, Vec<u32>, u32)] = &[
+            ("tcp_v4_conn_request", vec![sock, skb], any),
+            ("tcp_v6_conn_request", vec![sock, skb], any),
+            ("subflow_v4_conn_request", vec![sock, skb], any),
+            ("subflow_v6_conn_request", vec![sock, skb], any),
             ("tcp_conn_request", vec![any, any, sock, skb], any),
+            ("tcp_peer_is_proven", vec![request, any], any),
             ("tcp_check_req", vec![sock, skb, request, any, any], result),
-            ("tcp_get_cookie_sock", vec![sock, skb, request, any], result),
+            ("cookie_v4_check", vec![sock, skb], result),
+            ("cookie_v6_check", vec![sock, skb], result),
+            ("reqsk_timer_handler", vec![timer], 0),
+            ("inet_csk_listen_start", vec![sock], any),
+            ("inet_csk_listen_stop", vec![sock], 0),
+            ("inet_child_forget", vec![sock, request, sock], 0),
             ("tcp_req_err", vec![sock, any, any], 0),
             ("tcp_v4_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
             ("tcp_v6_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
@@ -184,11 +194,23 @@ fn syn_recv_sock(old: bool, sock: u32, skb: u32) -> Vec<u32> {
     parameters
 }
 
+/// The kernel's counters, as 6.12 numbers them.
+const MIBS: [(&str, u32); 7] = [
+    ("LINUX_MIB_SYNCOOKIESSENT", 1),
+    ("LINUX_MIB_SYNCOOKIESRECV", 2),
+    ("LINUX_MIB_SYNCOOKIESFAILED", 3),
+    ("LINUX_MIB_LISTENOVERFLOWS", 19),
+    ("LINUX_MIB_LISTENDROPS", 20),
+    ("LINUX_MIB_TCPREQQFULLDOCOOKIES", 76),
+    ("LINUX_MIB_TCPREQQFULLDROP", 77),
+];
+
 /// Pointers to the structures that every kernel has.
 struct Structures {
     sock: u32,
     request: u32,
     skb: u32,
+    timer: u32,
 }
 
 impl Structures {
@@ -196,7 +218,11 @@ impl Structures {
         let any = BtfWriter::ANYTHING;
         let mib = btf.structure("netns_mib", &[("net_statistics", any, 24)]);
         let common = btf.structure("ns_common", &[("inum", any, 16)]);
-        btf.structure("net", &[("ns", common, 128), ("mib", mib, 512)]);
+        let ipv4 = btf.structure(
+            "netns_ipv4",
+            &[("sysctl_tcp_syncookies", any, 4), ("sysctl_tcp_abort_on_overflow", any, 5)],
+        );
+        btf.structure("net", &[("ns", common, 128), ("mib", mib, 512), ("ipv4", ipv4, 640)]);
         let possible_net = btf.structure("", &[("net", any, 0)]);
         let fields = ["skc_family", "skc_state", "skc_num", "skc_rcv_saddr", "skc_v6_rcv_saddr"];
         let mut members: Vec<(&str, u32, u32)> =
@@ -205,19 +231,35 @@ impl Structures {
         let listener = btf.union("", &[("skc_flags", any, 0), ("skc_listener", any, 0)]);
         members.push(("", listener, 104));
         let sock_common = btf.structure("sock_common", &members);
-        let plain = ["sk_protocol", "sk_ack_backlog", "sk_max_ack_backlog", "sk_drops"];
+        let plain = ["sk_protocol", "sk_ack_backlog", "sk_max_ack_backlog", "sk_drops", "sk_socket"];
         let mut members: Vec<(&str, u32, u32)> =
             plain.iter().zip((200..).step_by(8)).map(|(name, offset)| (*name, any, offset)).collect();
         members.push(("__sk_common", sock_common, 0));
         let sock = btf.structure("sock", &members);
         btf.structure("inet_sock", &[("sk", sock, 0), ("inet_sport", any, 800)]);
-        let request = btf.structure("request_sock", &[("__req_common", sock_common, 0)]);
-        let skb = btf.structure("sk_buff", &[("protocol", any, 8), ("head", any, 16), ("end", any, 24)]);
+        let inode = btf.structure("inode", &[("i_ino", any, 64)]);
+        btf.structure("socket_alloc", &[("vfs_inode", inode, 128)]);
+        let atomic = btf.structure("", &[("counter", any, 0)]);
+        let queue = btf.structure("request_sock_queue", &[("qlen", atomic, 12)]);
+        btf.structure("inet_connection_sock", &[("icsk_accept_queue", queue, 900)]);
+        let entry = btf.structure("hlist_node", &[("pprev", any, 8)]);
+        let timer = btf.structure("timer_list", &[("entry", entry, 0)]);
+        let request =
+            btf.structure("request_sock", &[("__req_common", sock_common, 0), ("rsk_timer", timer, 160)]);
+        btf.structure("tcp_request_sock", &[("rcv_isn", any, 280)]);
+        let skb = ["protocol", "network_header", "transport_header", "head", "end"];
+        let skb: Vec<_> = skb.iter().zip((8..).step_by(8)).map(|(name, at)| (*name, any, at)).collect();
+        let skb = btf.structure("sk_buff", &skb);
         btf.structure("skb_shared_info", &[("gso_segs", any, 4)]);
         btf.structure("bpf_array", &[("pptrs", any, 312)]);
         btf.structure("linux_mib", &[("mibs", any, 0)]);
-        btf.enumeration("", &[("LINUX_MIB_LISTENOVERFLOWS", 19), ("LINUX_MIB_LISTENDROPS", 20)]);
+        btf.enumeration("", &MIBS);
         btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_TCP_LISTEN_OVERFLOW", 40)]);
-        Self { sock: btf.pointer_to(sock), request: btf.pointer_to(request), skb: btf.pointer_to(skb) }
+        Self {
+            sock: btf.pointer_to(sock),
+            request: btf.pointer_to(request),
+            skb: btf.pointer_to(skb),
+            timer: btf.pointer_to(timer),
+        }
     }
 }

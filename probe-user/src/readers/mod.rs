@@ -8,27 +8,22 @@ pub mod namespaces;
 pub mod netstat;
 pub mod own_cost;
 
-use self::handshake::{HandshakeSource, PortTotals, SourceError};
-use crate::{
-    plan::outcome::{Accounting, Coverage},
-    sample::{HookSample, SAMPLE_VERSION, Sample},
-};
+use self::handshake::{HandshakeSource, SourceError, Totals};
+use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
 
 /// Reads everything once. `source` is the attached hooks' maps, `None` when no hook is attached.
 ///
 /// The order matters where the parts are put together later:
-/// 1. the ports of the maps, for what closed listeners have dropped (only when accounting is by socket
-///    drops): what a listener takes along when it is closed from now on is missed, not counted twice;
+/// 1. the rows of the maps: all that they show has reached the kernel's own counters when those are read;
 /// 2. in every network namespace the TcpExt counters, the listeners, the TcpExt counters;
-/// 3. the ports of the maps again, for all totals: a segment that is in the sockets' drops already has
-///    been counted as discarded as well.
+/// 3. the rows of the maps again, for all totals: what is in the sockets' drops or in the kernel's
+///    counters already has been counted as well.
 #[must_use]
-pub fn collect_sample(source: Option<&dyn HandshakeSource>, coverage: &Coverage) -> Sample {
+pub fn collect_sample(source: Option<&dyn HandshakeSource>) -> Sample {
     let mut read_errors = Vec::new();
-    let by_socket_drops = coverage.accounting == Accounting::SocketDrops;
-    let before = source.filter(|_| by_socket_drops).map(|source| source.ports().map(handshake::decode_ports));
+    let before = source.map(|source| source.rows().map(handshake::decode_rows));
     let namespaces = namespaces::read(&mut read_errors);
-    let hooks = source.map(|source| read_hooks(source, before.transpose()?)).transpose();
+    let hooks = source.zip(before).map(|(source, before)| read_hooks(source, before?)).transpose();
     let hooks = hooks.unwrap_or_else(|error| {
         read_errors.push(error.to_string());
         None
@@ -39,23 +34,23 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, coverage: &Coverage)
 
 /// Reads the maps after the sockets. One map that cannot be read makes the whole part missing: its
 /// numbers would be zeros, and totals must not go back.
-fn read_hooks(source: &dyn HandshakeSource, before: Option<PortTotals>) -> Result<HookSample, SourceError> {
-    let after = handshake::decode_ports(source.ports()?);
-    let other = handshake::decode_totals(source.other()?);
+fn read_hooks(source: &dyn HandshakeSource, before: Totals) -> Result<HookSample, SourceError> {
+    let after = handshake::decode_rows(source.rows()?);
     let losses = handshake::decode_losses(&source.losses()?, &after);
-    Ok(handshake::join(before.as_ref(), after, other, losses))
+    Ok(handshake::join(before, after, source.other()?, losses))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, collections::BTreeMap};
 
     use probe_common::{
         handshake::{AF_INET, HandshakeCounters, PortKey},
         loss::Loss,
     };
 
-    use super::*;
+    use super::{handshake::Row, *};
+    use crate::sample::PortId;
 
     const ADDRESS: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -66,19 +61,19 @@ mod tests {
     }
 
     impl HandshakeSource for Maps {
-        fn ports(&self) -> Result<Vec<(PortKey, Vec<HandshakeCounters>)>, SourceError> {
+        fn rows(&self) -> Result<Vec<Row>, SourceError> {
             self.reads.set(self.reads.get() + 1);
             if self.reads.get() >= self.fails_from {
                 return Err(SourceError { map: "HANDSHAKE", cause: "no such file".into() });
             }
-            let key = PortKey { address: ADDRESS, netns: 1, port: 80, family: AF_INET };
+            let port = PortKey { address: ADDRESS, netns: 1, port: 80, family: AF_INET };
             let counters =
                 HandshakeCounters { discarded_segments: self.reads.get(), ..HandshakeCounters::default() };
-            Ok(vec![(key, vec![counters])])
+            Ok(vec![Row { port, inode: 5, counters }])
         }
 
-        fn other(&self) -> Result<Vec<HandshakeCounters>, SourceError> {
-            Ok(Vec::new())
+        fn other(&self) -> Result<HandshakeCounters, SourceError> {
+            Ok(HandshakeCounters::default())
         }
 
         fn losses(&self) -> Result<Vec<Vec<u64>>, SourceError> {
@@ -86,41 +81,21 @@ mod tests {
         }
     }
 
-    fn coverage(accounting: Accounting) -> Coverage {
-        Coverage {
-            syn_received: true,
-            syn_queued: true,
-            established: true,
-            last_ack_received: true,
-            last_ack_refused: true,
-            synack_retransmits: true,
-            accounting,
-            discards_known: true,
-        }
-    }
-
     #[test]
-    fn the_ports_are_read_before_the_sockets_only_when_the_sockets_drops_are_accounted() {
-        let check = |accounting: Accounting, reads: u64| {
-            let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
-            let sample = collect_sample(Some(&maps), &coverage(accounting));
-            let hooks = sample.hooks.unwrap();
-            assert_eq!(maps.reads.get(), reads, "{accounting:?}");
-            assert_eq!(hooks.ports.values().next().unwrap().discarded_segments, reads);
-            let before: Vec<_> = hooks.discarded_segments_before.values().copied().collect();
-            assert_eq!(before, vec![1; usize::from(reads == 2)]);
+    fn the_rows_are_read_before_the_sockets_and_after_them() {
+        let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
+        let hooks = collect_sample(Some(&maps)).hooks.unwrap();
+        let counts = |ports: &BTreeMap<PortId, HandshakeCounters>| -> Vec<u64> {
+            ports.values().map(|counters| counters.discarded_segments).collect()
         };
-        check(Accounting::SocketDrops, 2);
-        check(Accounting::KernelCounters, 1);
-        check(Accounting::Conditions, 1);
-        check(Accounting::None, 1);
+        assert_eq!((counts(&hooks.ports_before), counts(&hooks.ports)), (vec![1], vec![2]));
     }
 
     #[test]
     fn maps_that_cannot_be_read_cost_nothing_but_their_own_part() {
         let check = |fails_from: u64| {
             let maps = Maps { fails_from, reads: Cell::new(0) };
-            let sample = collect_sample(Some(&maps), &coverage(Accounting::SocketDrops));
+            let sample = collect_sample(Some(&maps));
             assert_eq!(sample.hooks, None);
             assert_eq!(sample.read_errors.iter().filter(|line| line.contains("HANDSHAKE")).count(), 1);
             assert!(!sample.namespaces.is_empty());
@@ -132,7 +107,7 @@ mod tests {
 
     #[test]
     fn without_hooks_the_sample_has_the_rest() {
-        let sample = collect_sample(None, &coverage(Accounting::None));
+        let sample = collect_sample(None);
         assert_eq!(sample.version, SAMPLE_VERSION);
         assert_eq!(sample.hooks, None);
         assert!(!sample.namespaces.is_empty());
@@ -141,7 +116,7 @@ mod tests {
     #[test]
     fn a_sample_survives_being_saved_and_read_again() {
         let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
-        let sample = collect_sample(Some(&maps), &coverage(Accounting::SocketDrops));
+        let sample = collect_sample(Some(&maps));
         let saved = serde_json::to_string(&sample).unwrap();
         assert_eq!(serde_json::from_str::<Sample>(&saved).unwrap(), sample);
     }

@@ -57,7 +57,7 @@ fn decode(netstat: &[u8]) -> Result<NetstatSample, NetstatError> {
         let (_, value) = pairs.find(|(name, _)| *name == key).ok_or(NetstatError::Missing { key })?;
         value.parse().map_err(|_| NetstatError::NoNumber { key, value: value.to_owned() })
     };
-    Ok(NetstatSample { listen_overflows: counter("ListenOverflows")?, listen_drops: counter("ListenDrops")? })
+    NetstatSample::try_from_names(counter)
 }
 
 #[cfg(test)]
@@ -66,16 +66,32 @@ mod tests {
 
     use super::*;
 
+    const NAMES: &str = "SyncookiesSent SyncookiesRecv SyncookiesFailed TCPReqQFullDoCookies TCPReqQFullDrop";
+
     #[test]
-    fn both_counters_are_found_wherever_they_stand() {
+    fn every_counter_is_found_wherever_it_stands() {
         let check = |text: &str, listen_overflows, listen_drops| {
-            let expected = NetstatSample { listen_overflows, listen_drops };
+            let text = text.replace("NAMES", NAMES).replace("VALUES", "11 12 13 14 15");
+            let expected = NetstatSample {
+                listen_overflows,
+                listen_drops,
+                syncookies_sent: 11,
+                syncookies_received: 12,
+                syncookies_failed: 13,
+                syn_queue_full_cookies: 14,
+                syn_queue_full_drops: 15,
+            };
             assert_eq!(decode(text.as_bytes()).unwrap(), expected, "{text}");
         };
-        check("TcpExt: ListenOverflows ListenDrops\nTcpExt: 3 5\n", 3, 5);
-        check("TcpExt: A ListenDrops B ListenOverflows\nTcpExt: 1 2 3 4\nIpExt: X\nIpExt: 9\n", 4, 2);
-        check("IpExt: ListenDrops\nIpExt: 9\nTcpExt: ListenOverflows ListenDrops\nTcpExt: 0 1", 0, 1);
-        check("TcpExt: ListenOverflows ListenDrops\nTcpExt: 18446744073709551615 0\n", u64::MAX, 0);
+        check("TcpExt: NAMES ListenOverflows ListenDrops\nTcpExt: VALUES 3 5\n", 3, 5);
+        let strangers = "TcpExt: A ListenDrops B NAMES ListenOverflows\nTcpExt: 1 2 3 VALUES 4\n";
+        check(&format!("{strangers}IpExt: X\nIpExt: 9\n"), 4, 2);
+        check(&format!("IpExt: ListenDrops\nIpExt: 9\n{strangers}"), 4, 2);
+        check(
+            "TcpExt: ListenOverflows ListenDrops NAMES\nTcpExt: 18446744073709551615 0 VALUES\n",
+            u64::MAX,
+            0,
+        );
     }
 
     #[test]
@@ -89,6 +105,7 @@ mod tests {
         check("TcpExt: ListenOverflows ListenDrops\nTcpExt: 1\n", "no TcpExt ListenDrops");
         check("TcpExt: ListenOverflows ListenDrops\n", "no TcpExt ListenOverflows");
         check("TcpExt: ListenOverflows ListenDrops\nTcpExt: 1 -2\n", "\"-2\" as TcpExt ListenDrops");
+        check("TcpExt: ListenOverflows ListenDrops\nTcpExt: 1 2\n", "no TcpExt TCPReqQFullDrop");
     }
 
     #[test]

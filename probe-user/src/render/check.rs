@@ -3,7 +3,7 @@ use std::io::{self, Write};
 
 use super::{BuildInfo, words};
 use crate::{
-    model::Model,
+    model::{Model, Namespace},
     plan::outcome::{HookOutcome, PlanOutcome},
 };
 
@@ -58,10 +58,32 @@ fn write_namespaces(model: &Model, writer: &mut impl Write) -> io::Result<()> {
     for (namespace, reason) in unreadable {
         writeln!(writer, "            {}: {}", namespace.netns, words::one_line(reason))?;
     }
+    write_audit(model, writer)?;
     for error in &model.read_errors {
         writeln!(writer, "unreadable  {}", words::one_line(error))?;
     }
     Ok(())
+}
+
+/// What the kernel counted and no port did; nothing where it is not known.
+fn write_audit(model: &Model, writer: &mut impl Write) -> io::Result<()> {
+    let audited = model.namespaces.iter().filter(|namespace| !namespace.residuals.is_empty());
+    if audited.clone().next().is_none() {
+        return Ok(());
+    }
+    let residuals = |namespace: &Namespace| -> Vec<String> {
+        let all = namespace.residuals.iter().filter(|(_, residual)| **residual != 0);
+        all.map(|(counter, residual)| format!("{} {residual:+}", counter.name())).collect()
+    };
+    let (mut agree, mut lines) = (0_usize, vec![]);
+    for namespace in audited {
+        match residuals(namespace) {
+            residuals if residuals.is_empty() => agree += 1,
+            residuals => lines.push(format!("            {}: {}", namespace.netns, residuals.join(", "))),
+        }
+    }
+    writeln!(writer, "audit       {agree} namespaces agree with the kernel, {} do not", lines.len())?;
+    lines.iter().try_for_each(|line| writeln!(writer, "{line}"))
 }
 
 /// The last line: that all is well, or what is not.

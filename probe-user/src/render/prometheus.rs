@@ -25,7 +25,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OTHER: [&str; 3] = ["other", "other", "other"];
 
 /// The loss that fills the row [`OTHER`].
-const PORT_MAP_FULL: &str = "port_map_full";
+const LISTENER_MAP_FULL: &str = "listener_map_full";
 
 /// Writes every metric that is known.
 ///
@@ -58,22 +58,50 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
 
 /// Whether the row for ports past the budget says anything. Most hosts never need it.
 fn other_is_used(model: &Model, other: &Handshakes) -> bool {
-    let past_the_budget = model.losses.get(PORT_MAP_FULL).copied();
-    let overflows = other.accept_queue_overflows.total();
+    let past_the_budget = model.losses.get(LISTENER_MAP_FULL).copied();
     let counters = port_counters(other).map(|(_, count)| count);
-    counters.into_iter().chain([overflows, past_the_budget]).flatten().any(|count| count > 0)
+    let divided = divided_counters(other).map(|(_, _, count)| count);
+    counters.into_iter().chain(divided).chain([past_the_budget]).flatten().any(|count| count > 0)
 }
 
 /// The counters of a port that have one number each.
-fn port_counters(handshakes: &Handshakes) -> [(&'static Metric, Option<u64>); 7] {
+fn port_counters(handshakes: &Handshakes) -> [(&'static Metric, Option<u64>); 15] {
     [
         (&catalogue::SYN_RECEIVED, handshakes.syn_received),
         (&catalogue::SYN_QUEUED, handshakes.syn_queued),
+        (&catalogue::SYNCOOKIES_SENT, handshakes.syncookies_sent),
+        (&catalogue::SYNCOOKIES_RECEIVED, handshakes.syncookies_received),
+        (&catalogue::SYNCOOKIES_FAILED, handshakes.syncookies_failed),
+        (&catalogue::SYN_QUEUE_FULL_COOKIES, handshakes.syn_queue_full_cookies),
         (&catalogue::LAST_ACK_RECEIVED, handshakes.last_ack_received),
-        (&catalogue::LAST_ACK_REFUSED, handshakes.last_ack_refused),
         (&catalogue::ESTABLISHED, handshakes.established),
         (&catalogue::SYNACK_RETRANSMITS, handshakes.synack_retransmits),
+        (&catalogue::REQUEST_ERRORS, handshakes.request_errors),
+        (&catalogue::REQUESTS_ABORTED, handshakes.requests_aborted),
+        (&catalogue::REQUESTS_EXPIRED, handshakes.requests_expired),
+        (&catalogue::CLOSED_UNACCEPTED, handshakes.closed_unaccepted),
+        (&catalogue::CONNECTIONS_REFUSED, handshakes.connections_refused),
         (&catalogue::LISTEN_DROPS, handshakes.listen_drops),
+    ]
+}
+
+/// The counters of a port that have a number for each value of their last label.
+fn divided_counters(handshakes: &Handshakes) -> [(&'static Metric, &'static str, Option<u64>); 10] {
+    let Handshakes { syn_dropped, last_ack_refused, accept_queue_overflows, .. } = handshakes;
+    let dropped = |cause, count| (&catalogue::SYN_DROPPED, cause, count);
+    let refused = |cause, count| (&catalogue::LAST_ACK_REFUSED, cause, count);
+    let overflows = |stage, count| (&catalogue::ACCEPT_QUEUE_OVERFLOWS, stage, count);
+    [
+        dropped("accept_queue_full", syn_dropped.accept_queue_full),
+        dropped("syn_queue_full", syn_dropped.syn_queue_full),
+        dropped("syn_backlog_reserve", syn_dropped.syn_backlog_reserve),
+        dropped("other", syn_dropped.other),
+        refused("accept_queue_full", last_ack_refused.accept_queue_full),
+        refused("other", last_ack_refused.other),
+        refused("undivided", last_ack_refused.undivided),
+        overflows("syn", accept_queue_overflows.syn),
+        overflows("ack", accept_queue_overflows.ack),
+        overflows("undivided", accept_queue_overflows.undivided),
     ]
 }
 
@@ -107,12 +135,8 @@ impl Exposition {
             self.add_known(metric, &identity, count);
         }
         let [netns, address, port] = identity;
-        let overflows = handshakes.accept_queue_overflows;
-        for (stage, count) in
-            [("syn", overflows.syn), ("ack", overflows.ack), ("undivided", overflows.undivided)]
-        {
-            let labels = [netns, address, port, stage];
-            self.add_known(&catalogue::ACCEPT_QUEUE_OVERFLOWS, &labels, count);
+        for (metric, part, count) in divided_counters(handshakes) {
+            self.add_known(metric, &[netns, address, port, part], count);
         }
     }
 
@@ -126,6 +150,10 @@ impl Exposition {
             (&catalogue::NETNS_READABLE, Some(u64::from(namespace.error.is_none()))),
         ] {
             self.add_known(metric, &[&netns], count);
+        }
+        for (counter, residual) in &namespace.residuals {
+            let labels = [netns.as_str(), counter.name()];
+            self.add(&catalogue::NETNS_AUDIT_RESIDUAL, &labels, *residual as f64);
         }
     }
 

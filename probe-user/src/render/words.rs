@@ -34,6 +34,13 @@ pub(super) fn not_measured(coverage: &Coverage) -> Vec<&'static str> {
         (coverage.last_ack_refused, "last ACKs refused"),
         (coverage.established, "established connections"),
         (coverage.synack_retransmits, "SYN-ACK retransmits"),
+        (!exact || coverage.syn_backlog_reserve, "SYNs refused for tcp_max_syn_backlog"),
+        (coverage.syncookies_sent, "SYN cookies sent"),
+        (coverage.syncookies_checked, "SYN cookies received and failed"),
+        (coverage.request_errors, "requests ended by ICMP errors"),
+        (coverage.requests_expired, "requests expired"),
+        (coverage.closed_unaccepted, "connections closed unaccepted"),
+        (coverage.accounting == Accounting::KernelCounters, "connections refused"),
         (coverage.accounting != Accounting::None, "overflows and drops per port"),
         (divided, "the stage of an overflow"),
         (clean, "drops without other discarded segments"),
@@ -64,42 +71,34 @@ pub(super) fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn everything() -> Coverage {
-        Coverage {
-            syn_received: true,
-            syn_queued: true,
-            established: true,
-            last_ack_received: true,
-            last_ack_refused: true,
-            synack_retransmits: true,
-            accounting: Accounting::KernelCounters,
-            discards_known: false,
-        }
-    }
-
     #[track_caller]
     fn check(coverage: Coverage, expected: &[&str]) {
         assert_eq!(not_measured(&coverage), expected);
     }
 
+    /// Everything attached, but accounting by other means.
+    fn everything_but(accounting: Accounting) -> Coverage {
+        Coverage { accounting, discards_known: false, ..Coverage::EVERYTHING }
+    }
+
     #[test]
     fn exact_accounting_needs_no_knowledge_of_discards() {
-        check(everything(), &[]);
-        check(Coverage { accounting: Accounting::Conditions, ..everything() }, &[]);
+        check(everything_but(Accounting::KernelCounters), &[]);
+        check(everything_but(Accounting::Conditions), &["connections refused"]);
     }
 
     #[test]
     fn socket_drops_lose_the_stage_and_perhaps_the_cleanness() {
-        let socket_drops = Coverage { accounting: Accounting::SocketDrops, ..everything() };
-        let stage = "the stage of an overflow";
-        check(socket_drops, &[stage, "drops without other discarded segments"]);
-        check(Coverage { discards_known: true, ..socket_drops }, &[stage]);
+        let socket_drops = everything_but(Accounting::SocketDrops);
+        let (refused, stage) = ("connections refused", "the stage of an overflow");
+        check(socket_drops, &[refused, stage, "drops without other discarded segments"]);
+        check(Coverage { discards_known: true, ..socket_drops }, &[refused, stage]);
     }
 
     #[test]
     fn without_accounting_its_details_are_not_complained_about() {
-        let none = Coverage { accounting: Accounting::None, established: false, ..everything() };
-        check(none, &["established connections", "overflows and drops per port"]);
+        let none = Coverage { established: false, ..everything_but(Accounting::None) };
+        check(none, &["established connections", "connections refused", "overflows and drops per port"]);
     }
 
     #[test]

@@ -3,7 +3,10 @@ use std::net::IpAddr;
 
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
-    model::{Handshakes, Listener, Model, Namespace, Overflows, Port},
+    model::{
+        Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
+        audit::AuditedCounter,
+    },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{OwnCostSample, PortId},
 };
@@ -18,37 +21,59 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a\"\\\\\n{}=, #\r]{0,12}"]
 }
 
-fn handshakes() -> impl Strategy<Value = Handshakes> {
-    let overflows = prop_oneof![
+fn overflows() -> impl Strategy<Value = Overflows> {
+    prop_oneof![
         (option::of(count()), option::of(count())).prop_map(|(syn, ack)| Overflows {
             syn,
             ack,
             undivided: None
         }),
         option::of(count()).prop_map(|undivided| Overflows { undivided, ..Overflows::default() }),
-    ];
-    (array::uniform7(option::of(count())), overflows).prop_map(|(counts, overflows)| {
-        let [syn_received, syn_queued, established, last_ack_received, ..] = counts;
-        let [.., last_ack_refused, synack_retransmits, listen_drops] = counts;
-        Handshakes {
-            syn_received,
-            syn_queued,
-            established,
-            last_ack_received,
-            last_ack_refused,
-            synack_retransmits,
-            accept_queue_overflows: overflows,
-            listen_drops,
-        }
-    })
+    ]
+}
+
+fn handshakes() -> impl Strategy<Value = Handshakes> {
+    let parts = (array::uniform4(option::of(count())), array::uniform3(option::of(count())));
+    (array::uniform15(option::of(count())), parts, overflows()).prop_map(
+        |(counts, (syn_dropped, last_ack_refused), accept_queue_overflows)| {
+            let mut counts = counts.into_iter();
+            let mut next = || counts.next().flatten();
+            let [accept_queue_full, syn_queue_full, syn_backlog_reserve, other] = syn_dropped;
+            let syn_dropped = SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other };
+            let [accept_queue_full, other, undivided] = last_ack_refused;
+            Handshakes {
+                syn_received: next(),
+                syn_queued: next(),
+                syn_dropped,
+                syncookies_sent: next(),
+                syncookies_received: next(),
+                syncookies_failed: next(),
+                syn_queue_full_cookies: next(),
+                last_ack_received: next(),
+                last_ack_refused: LastAckRefused { accept_queue_full, other, undivided },
+                established: next(),
+                synack_retransmits: next(),
+                request_errors: next(),
+                requests_aborted: next(),
+                requests_expired: next(),
+                closed_unaccepted: next(),
+                connections_refused: next(),
+                accept_queue_overflows,
+                listen_drops: next(),
+            }
+        },
+    )
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
-    any::<(u32, u32, u32)>().prop_map(|(accept_queue_length, accept_queue_limit, inode)| Listener {
-        accept_queue_length,
-        accept_queue_limit,
-        inode,
-    })
+    (any::<(u32, u32, u32)>(), handshakes()).prop_map(
+        |((accept_queue_length, accept_queue_limit, inode), handshakes)| Listener {
+            accept_queue_length,
+            accept_queue_limit,
+            inode,
+            handshakes,
+        },
+    )
 }
 
 fn ports() -> impl Strategy<Value = Vec<Port>> {
@@ -64,9 +89,11 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
-    let rest = (array::uniform4(option::of(count())), option::of(text()));
+    let residual = (0..AuditedCounter::ALL.len(), -(1_i64 << 53)..=1 << 53);
+    let residuals = collection::vec(residual, 0..4);
+    let rest = (array::uniform4(option::of(count())), residuals, option::of(text()));
     collection::btree_map(0..4_u32, rest, 0..4).prop_map(|namespaces| {
-        let namespaces = namespaces.into_iter().map(|(netns, (counts, error))| {
+        let namespaces = namespaces.into_iter().map(|(netns, (counts, residuals, error))| {
             let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops] = counts;
             Namespace {
                 netns,
@@ -74,6 +101,7 @@ fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
                 listen_drops,
                 unattributed_overflows,
                 unattributed_drops,
+                residuals: residuals.into_iter().map(|(index, n)| (AuditedCounter::ALL[index], n)).collect(),
                 error,
             }
         });
@@ -95,10 +123,10 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
         Just(Accounting::None),
     ];
     let hooks = collection::btree_map("[a-z_]{1,12}", (option::of(variant), text()), 0..5);
-    let given = any::<[bool; 7]>();
+    let given = any::<[bool; 8]>();
     (hooks, given, accounting).prop_map(|(hooks, given, accounting)| {
         let [syn_received, syn_queued, established, last_ack_received, ..] = given;
-        let [.., last_ack_refused, synack_retransmits, discards_known] = given;
+        let [.., last_ack_refused, synack_retransmits, discards_known, syncookies_sent] = given;
         let hook = |(hook, (variant, reason))| HookOutcome {
             hook,
             measures: "something".to_owned(),
@@ -117,6 +145,8 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
                 synack_retransmits,
                 accounting,
                 discards_known,
+                syncookies_sent,
+                ..Coverage::NOTHING
             },
         }
     })

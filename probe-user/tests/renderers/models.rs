@@ -2,7 +2,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use tcp_backlog_probe::{
-    model::{Handshakes, Listener, Model, Namespace, Overflows, Port},
+    model::{
+        Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
+        audit::AuditedCounter,
+    },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     render::BuildInfo,
     sample::{OwnCostSample, PortId},
@@ -40,7 +43,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
     let address: IpAddr = address.parse().unwrap();
     let listener = |(index, &(accept_queue_length, accept_queue_limit)): (usize, &(u32, u32))| {
         let inode = 7000 + u32::from(port) + u32::try_from(index).unwrap();
-        Listener { accept_queue_length, accept_queue_limit, inode }
+        Listener { accept_queue_length, accept_queue_limit, inode, handshakes: Handshakes::default() }
     };
     Port {
         id: PortId { netns, address, port },
@@ -56,6 +59,7 @@ fn namespace(netns: u32, listen_overflows: u64, listen_drops: u64) -> Namespace 
         listen_drops: Some(listen_drops),
         unattributed_overflows: None,
         unattributed_drops: None,
+        residuals: BTreeMap::new(),
         error: None,
     }
 }
@@ -71,28 +75,52 @@ fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {
 }
 
 /// All counters of a port, from what happened on it.
-fn all(syn: u64, queued: u64, refused: u64, overflows: Overflows, drops: u64) -> Handshakes {
+fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
+    let dropped = syn - queued;
     Handshakes {
         syn_received: Some(syn),
         syn_queued: Some(queued),
-        established: Some(queued - refused),
+        syn_dropped: SynDropped {
+            accept_queue_full: Some(dropped),
+            syn_queue_full: Some(0),
+            syn_backlog_reserve: Some(0),
+            other: Some(0),
+        },
+        syncookies_sent: Some(0),
+        syncookies_received: Some(0),
+        syncookies_failed: Some(0),
+        syn_queue_full_cookies: Some(0),
         last_ack_received: Some(queued),
-        last_ack_refused: Some(refused),
+        last_ack_refused: LastAckRefused {
+            accept_queue_full: Some(refused),
+            other: Some(0),
+            undivided: None,
+        },
+        established: Some(queued - refused),
         synack_retransmits: Some(refused),
-        accept_queue_overflows: overflows,
-        listen_drops: Some(drops),
+        request_errors: Some(0),
+        requests_aborted: Some(0),
+        requests_expired: Some(refused / 2),
+        closed_unaccepted: Some(0),
+        connections_refused: Some(dropped / 2 + refused),
+        accept_queue_overflows: Overflows { syn: Some(dropped), ack: Some(refused), undivided: None },
+        listen_drops: Some(dropped + refused),
     }
+}
+
+/// What the audit says of a namespace in which one cookie is missing.
+fn residuals() -> BTreeMap<AuditedCounter, i64> {
+    let residual = |counter| (counter, i64::from(counter == AuditedCounter::SyncookiesSent));
+    AuditedCounter::ALL.into_iter().map(residual).collect()
 }
 
 /// Everything attached as fentry and fexit; a Java server that overflows.
 pub(crate) fn trampoline() -> Model {
-    let divided = |syn, ack| Overflows { syn: Some(syn), ack: Some(ack), undivided: None };
-    let busy = all(3_000, 1_420, 381, divided(1_580, 381), 1_961);
-    let calm = all(52, 52, 0, divided(0, 0), 0);
+    let (busy, calm) = (all(3_000, 1_420, 381), all(52, 52, 0));
     let requests = hook(
         "syn_received",
         "SYNs that reach a listener, and those that it refuses",
-        &["tcp_conn_request"],
+        &["tcp_v4_conn_request", "tcp_v6_conn_request"],
         Variant::Trampoline,
     );
     let mut children = hook(
@@ -111,9 +139,9 @@ pub(crate) fn trampoline() -> Model {
             port(HOST, "0.0.0.0", 22, calm, &[(0, 128)]),
             port(HOST, "::", 8080, busy, &[(129, 128)]),
         ],
-        other: Some(all(0, 0, 0, divided(0, 0), 0)),
-        namespaces: vec![namespace(HOST, 1_961, 1_961)],
-        losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("port_map_full".to_owned(), 0)]),
+        other: Some(all(0, 0, 0)),
+        namespaces: vec![Namespace { residuals: residuals(), ..namespace(HOST, 1_961, 1_961) }],
+        losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("listener_map_full".to_owned(), 0)]),
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
     }
@@ -139,7 +167,7 @@ pub(crate) fn tracepoint() -> Model {
         ],
         other: Some(known(5, 0, None, None)),
         namespaces: tracepoint_namespaces(),
-        losses: BTreeMap::from([("port_map_full".to_owned(), 5)]),
+        losses: BTreeMap::from([("listener_map_full".to_owned(), 5)]),
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
     }
@@ -169,6 +197,7 @@ fn tracepoint_namespaces() -> Vec<Namespace> {
         listen_drops: None,
         unattributed_overflows: None,
         unattributed_drops: None,
+        residuals: BTreeMap::new(),
         error: Some("setns: Operation not permitted".to_owned()),
     };
     vec![host, container]
@@ -201,14 +230,6 @@ pub(crate) fn without_bpf() -> Model {
 
 /// The coverage of a full plan, or of the tracepoint plan before `rx_sk`.
 fn coverage(full: bool, accounting: Accounting) -> Coverage {
-    Coverage {
-        syn_received: full,
-        syn_queued: full,
-        established: true,
-        last_ack_received: full,
-        last_ack_refused: full,
-        synack_retransmits: true,
-        accounting,
-        discards_known: false,
-    }
+    let base = if full { Coverage::EVERYTHING } else { Coverage::NOTHING };
+    Coverage { established: true, synack_retransmits: true, discards_known: false, accounting, ..base }
 }

@@ -147,7 +147,9 @@ impl Moment {
 
     /// The port has exactly these numbers.
     pub(crate) fn expect(&self, address: SocketAddr, expected: Expected) -> Result<(), String> {
-        expected.compare(&self.port(address), self.full, self.skipped()).map_err(|failure| format!("{address}: {failure}"))
+        expected
+            .compare(&self.port(address), self.full, self.skipped())
+            .map_err(|failure| format!("{address}: {failure}"))
     }
 
     /// One listener is open on the port, with this queue.

@@ -172,7 +172,7 @@ mod tests {
     const UPPER: Trust = Trust { discards_known: false, ..EXACT };
 
     fn netstat(listen_drops: u64, listen_overflows: u64) -> NetstatSample {
-        NetstatSample { listen_overflows, listen_drops }
+        NetstatSample { listen_overflows, listen_drops, ..NetstatSample::default() }
     }
 
     fn quiet(drops: u64, overflows: u64) -> Bounds {

@@ -318,6 +318,7 @@ fn seen(life: &Life, until: &NetstatSample) -> NetstatSample {
     NetstatSample {
         listen_overflows: total(earlier.listen_overflows, until.listen_overflows, base.listen_overflows),
         listen_drops: total(earlier.listen_drops, until.listen_drops, base.listen_drops),
+        ..NetstatSample::default()
     }
 }
 

@@ -2,24 +2,21 @@
 use std::{net::IpAddr, slice};
 
 use super::*;
-use crate::sample::{HandshakeTotals, ListenerSample, NetstatSample};
+use crate::sample::{ListenerSample, NetstatSample};
 
 /// A plan that accounts by socket drops.
 pub(super) fn coverage(discards_known: bool) -> Coverage {
     Coverage {
-        syn_received: false,
-        syn_queued: false,
         established: true,
-        last_ack_received: false,
-        last_ack_refused: false,
         synack_retransmits: true,
-        accounting: Accounting::SocketDrops,
         discards_known,
+        accounting: Accounting::SocketDrops,
+        ..Coverage::NOTHING
     }
 }
 
 fn netstat(listen_drops: u64, listen_overflows: u64) -> NetstatSample {
-    NetstatSample { listen_overflows, listen_drops }
+    NetstatSample { listen_overflows, listen_drops, ..NetstatSample::default() }
 }
 
 fn id(netns: u32, port: u16) -> PortId {
@@ -74,27 +71,31 @@ impl Host {
 
     /// Adds a row of the map.
     fn row(mut self, id: PortId, opened: u64, closed: u64, discarded: u64) -> Self {
-        let totals = HandshakeTotals {
+        let totals = HandshakeCounters {
             listeners_opened: opened,
+            closed_listener_drops: closed,
             discarded_segments: discarded,
-            ..HandshakeTotals::default()
+            ..HandshakeCounters::default()
         };
         let hooks = self.sample.hooks.as_mut().unwrap();
         hooks.ports.insert(id, totals);
-        hooks.closed_listener_drops.insert(id, closed);
-        hooks.discarded_segments_before.insert(id, discarded);
+        hooks.ports_before.insert(id, totals);
         self
+    }
+
+    fn before(&mut self, id: PortId) -> &mut HandshakeCounters {
+        self.sample.hooks.as_mut().unwrap().ports_before.get_mut(&id).unwrap()
     }
 
     /// Only so many segments of the port were discarded before the sockets were read.
     fn discarded_before(mut self, id: PortId, discarded: u64) -> Self {
-        self.sample.hooks.as_mut().unwrap().discarded_segments_before.insert(id, discarded);
+        self.before(id).discarded_segments = discarded;
         self
     }
 
     /// A listener was opened or closed during the sample.
     fn unstable(mut self, id: PortId) -> Self {
-        self.sample.hooks.as_mut().unwrap().closed_listener_drops.remove(&id);
+        self.before(id).closed_listener_drops = u64::MAX;
         self
     }
 }
@@ -282,7 +283,7 @@ fn a_port_past_the_budget_is_not_followed_and_its_drops_are_unattributed() {
 #[test]
 fn a_port_that_the_full_map_lacks_is_waited_for_and_then_given_up() {
     let full = |mut host: Host| {
-        host.sample.hooks.as_mut().unwrap().losses.insert(Loss::PortMapFull.label().to_owned(), 1);
+        host.sample.hooks.as_mut().unwrap().losses.insert(Loss::ListenerMapFull.label().to_owned(), 1);
         host
     };
     let start = full(Host::new().quiet(1, netstat(0, 0), &[(80, 0)]));

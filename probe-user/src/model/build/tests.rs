@@ -2,21 +2,36 @@
 use super::*;
 use crate::{
     model::attribution::Unattributed,
-    sample::{ListenerSample, NetstatSample},
+    sample::{ListenerSample, NetstatSample, SocketTotals},
 };
 
-const TOTALS: HandshakeTotals = HandshakeTotals {
+/// All different.
+const TOTALS: HandshakeCounters = HandshakeCounters {
     syn_received: 1,
     syn_queued: 2,
     established: 3,
     last_ack_received: 4,
-    last_ack_refused: 5,
+    last_ack_refused_undivided: 5,
     synack_retransmits: 6,
-    accept_queue_overflows_syn: 7,
-    accept_queue_overflows_ack: 8,
+    syn_dropped_accept_queue_full: 7,
+    last_ack_refused_accept_queue_full: 8,
     listen_drops: 9,
     discarded_segments: 10,
     listeners_opened: 11,
+    closed_listener_drops: 12,
+    syn_dropped_syn_queue_full: 13,
+    syn_dropped_syn_backlog_reserve: 14,
+    syn_dropped_other: 15,
+    last_ack_refused_other: 16,
+    syncookies_sent: 17,
+    syncookies_received: 18,
+    syncookies_failed: 19,
+    syn_queue_full_cookies: 20,
+    request_errors: 21,
+    requests_aborted: 22,
+    requests_expired: 23,
+    closed_unaccepted: 24,
+    connections_refused: 25,
 };
 
 fn id(port: u16) -> PortId {
@@ -24,17 +39,8 @@ fn id(port: u16) -> PortId {
 }
 
 fn plan(accounting: Accounting, everything: bool) -> PlanOutcome {
-    let coverage = Coverage {
-        syn_received: everything,
-        syn_queued: everything,
-        established: everything,
-        last_ack_received: everything,
-        last_ack_refused: everything,
-        synack_retransmits: everything,
-        accounting,
-        discards_known: false,
-    };
-    PlanOutcome { hooks: Vec::new(), coverage }
+    let base = if everything { Coverage::EVERYTHING } else { Coverage::NOTHING };
+    PlanOutcome { hooks: Vec::new(), coverage: Coverage { accounting, ..base } }
 }
 
 fn listener(id: PortId, inode: u32) -> ListenerSample {
@@ -48,16 +54,30 @@ fn sample() -> Sample {
         netns: 1,
         listeners: Some(vec![listener(id(81), 9), listener(id(80), 6), listener(id(80), 5)]),
         netstat_before: Some(NetstatSample::default()),
-        netstat_after: Some(NetstatSample { listen_overflows: 3, listen_drops: 4 }),
+        netstat_after: Some(NetstatSample {
+            listen_overflows: 3,
+            listen_drops: 4,
+            ..NetstatSample::default()
+        }),
         error: None,
     };
     let hooks = HookSample {
         ports: BTreeMap::from([(id(80), TOTALS), (id(82), TOTALS)]),
+        sockets: vec![own_part(5, 1), own_part(5, 2), own_part(7, 4)],
         other: TOTALS,
-        losses: BTreeMap::from([("port_map_full".to_owned(), 0)]),
+        losses: BTreeMap::from([("listener_map_full".to_owned(), 0)]),
         ..HookSample::default()
     };
     Sample { hooks: Some(hooks), namespaces: vec![namespace], ..Sample::default() }
+}
+
+fn own_part(inode: u64, established: u64) -> SocketTotals {
+    let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
+    SocketTotals { port: id(80), inode, counters }
+}
+
+fn findings() -> Findings {
+    Findings { attribution: attribution(), ..Findings::default() }
 }
 
 fn attribution() -> Attribution {
@@ -70,18 +90,34 @@ fn port(model: &Model, port: u16) -> &Port {
     model.ports.iter().find(|found| found.id.port == port).unwrap()
 }
 
-/// All that the hooks count, as numbers; overflows and drops are the accounting's.
-fn counts(handshakes: &Handshakes) -> [Option<u64>; 6] {
-    let Handshakes {
-        syn_received,
-        syn_queued,
-        established,
-        last_ack_received,
-        last_ack_refused,
-        synack_retransmits,
-        ..
-    } = *handshakes;
-    [syn_received, syn_queued, established, last_ack_received, last_ack_refused, synack_retransmits]
+/// What the hooks count in every plan, as numbers; overflows and drops are the accounting's.
+fn counts(handshakes: &Handshakes) -> [Option<u64>; 5] {
+    let Handshakes { syn_received, syn_queued, established, last_ack_received, synack_retransmits, .. } =
+        *handshakes;
+    [syn_received, syn_queued, established, last_ack_received, synack_retransmits]
+}
+
+/// What the hooks count by the kernel's counters only, or by none of them.
+fn causes(handshakes: &Handshakes) -> [Option<u64>; 15] {
+    let SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other } = handshakes.syn_dropped;
+    let refused = handshakes.last_ack_refused;
+    [
+        accept_queue_full,
+        syn_queue_full,
+        syn_backlog_reserve,
+        other,
+        refused.accept_queue_full,
+        refused.other,
+        handshakes.syncookies_sent,
+        handshakes.syncookies_received,
+        handshakes.syncookies_failed,
+        handshakes.syn_queue_full_cookies,
+        handshakes.request_errors,
+        handshakes.requests_aborted,
+        handshakes.requests_expired,
+        handshakes.closed_unaccepted,
+        handshakes.connections_refused,
+    ]
 }
 
 fn overflows(handshakes: &Handshakes) -> [Option<u64>; 4] {
@@ -91,32 +127,54 @@ fn overflows(handshakes: &Handshakes) -> [Option<u64>; 4] {
 
 #[test]
 fn a_port_is_shown_with_its_totals_and_its_listeners() {
-    let model = Model::new(&sample(), &plan(Accounting::KernelCounters, true), None);
-    let check = |number: u16, expected: [u64; 6], inodes: &[u32]| {
+    let model = Model::new(&sample(), &plan(Accounting::KernelCounters, true), &Findings::default());
+    let check = |number: u16, expected: [u64; 5], inodes: &[u32]| {
         let port = port(&model, number);
         assert_eq!(counts(&port.handshakes), expected.map(Some), "{number}");
         let found: Vec<_> = port.listeners.iter().map(|listener| listener.inode).collect();
         assert_eq!(found, inodes, "{number}");
     };
-    check(80, [1, 2, 3, 4, 5, 6], &[5, 6]);
-    check(81, [0; 6], &[9]);
-    check(82, [1, 2, 3, 4, 5, 6], &[]);
+    check(80, [1, 2, 3, 4, 6], &[5, 6]);
+    check(81, [0; 5], &[9]);
+    check(82, [1, 2, 3, 4, 6], &[]);
     assert_eq!(model.ports.len(), 3);
 }
 
 #[test]
 fn what_is_not_measured_is_unknown_and_never_zero() {
-    let model = Model::new(&sample(), &plan(Accounting::None, false), None);
+    let model = Model::new(&sample(), &plan(Accounting::None, false), &Findings::default());
     for number in [80, 81, 82] {
-        assert_eq!(counts(&port(&model, number).handshakes), [None; 6]);
+        assert_eq!(counts(&port(&model, number).handshakes), [None; 5]);
         assert_eq!(overflows(&port(&model, number).handshakes), [None; 4]);
     }
 }
 
 #[test]
+fn causes_are_known_where_refused_packets_are_counted_one_by_one() {
+    let model = |accounting| Model::new(&sample(), &plan(accounting, true), &Findings::default());
+    let by_counters = causes(&port(&model(Accounting::KernelCounters), 80).handshakes);
+    assert_eq!(by_counters, [7, 13, 14, 15, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].map(Some));
+    let by_drops = port(&model(Accounting::SocketDrops), 80).handshakes;
+    assert_eq!(causes(&by_drops)[..6], [None; 6]);
+    assert_eq!(by_drops.last_ack_refused.undivided, Some(5));
+    let mut plan = plan(Accounting::KernelCounters, true);
+    plan.coverage.syn_backlog_reserve = false;
+    let mixed = Model::new(&sample(), &plan, &Findings::default());
+    assert_eq!(causes(&port(&mixed, 80).handshakes)[..4], [Some(7), Some(13), None, None]);
+}
+
+#[test]
+fn a_listener_has_its_own_part_in_its_ports_totals() {
+    let model = Model::new(&sample(), &plan(Accounting::KernelCounters, true), &Findings::default());
+    let parts: Vec<_> = port(&model, 80).listeners.iter().map(|one| one.handshakes.established).collect();
+    // Inodes 5 and 6: the one has had two rows, the other none.
+    assert_eq!(parts, [Some(3), None]);
+}
+
+#[test]
 fn overflows_and_drops_come_from_where_the_accounting_has_them() {
     let check = |accounting: Accounting, number: u16, expected: [Option<u64>; 4]| {
-        let model = Model::new(&sample(), &plan(accounting, true), Some(&attribution()));
+        let model = Model::new(&sample(), &plan(accounting, true), &findings());
         assert_eq!(overflows(&port(&model, number).handshakes), expected, "{accounting:?} {number}");
     };
     for accounting in [Accounting::KernelCounters, Accounting::Conditions] {
@@ -132,7 +190,7 @@ fn overflows_and_drops_come_from_where_the_accounting_has_them() {
 fn by_conditions_the_last_acks_part_is_unknown_where_nothing_is_attached_there() {
     let mut plan = plan(Accounting::Conditions, true);
     plan.coverage.last_ack_refused = false;
-    let model = Model::new(&sample(), &plan, None);
+    let model = Model::new(&sample(), &plan, &Findings::default());
     assert_eq!(overflows(&port(&model, 80).handshakes), [Some(7), None, None, None]);
     assert_eq!(overflows(&model.other.unwrap()), [Some(7), None, None, None]);
 }
@@ -140,9 +198,9 @@ fn by_conditions_the_last_acks_part_is_unknown_where_nothing_is_attached_there()
 #[test]
 fn the_other_row_has_what_the_hooks_count_and_nothing_of_the_ledger() {
     let check = |accounting: Accounting, expected: [Option<u64>; 4]| {
-        let model = Model::new(&sample(), &plan(accounting, true), Some(&attribution()));
+        let model = Model::new(&sample(), &plan(accounting, true), &findings());
         let other = model.other.unwrap();
-        assert_eq!(counts(&other), [1, 2, 3, 4, 5, 6].map(Some));
+        assert_eq!(counts(&other), [1, 2, 3, 4, 6].map(Some));
         assert_eq!(overflows(&other), expected, "{accounting:?}");
     };
     check(Accounting::KernelCounters, [Some(7), Some(8), None, Some(9)]);
@@ -152,16 +210,16 @@ fn the_other_row_has_what_the_hooks_count_and_nothing_of_the_ledger() {
 #[test]
 fn a_port_without_a_row_is_unknown_once_the_map_was_full() {
     let mut sample = sample();
-    sample.hooks.as_mut().unwrap().losses.insert("port_map_full".to_owned(), 1);
-    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
-    assert_eq!(counts(&port(&model, 81).handshakes), [None; 6]);
-    assert_eq!(counts(&port(&model, 80).handshakes), [1, 2, 3, 4, 5, 6].map(Some));
+    sample.hooks.as_mut().unwrap().losses.insert("listener_map_full".to_owned(), 1);
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), &Findings::default());
+    assert_eq!(counts(&port(&model, 81).handshakes), [None; 5]);
+    assert_eq!(counts(&port(&model, 80).handshakes), [1, 2, 3, 4, 6].map(Some));
 }
 
 #[test]
 fn without_hooks_there_are_listeners_and_nothing_else() {
     let sample = Sample { hooks: None, ..sample() };
-    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), &Findings::default());
     let numbers: Vec<_> = model.ports.iter().map(|port| port.id.port).collect();
     assert_eq!(numbers, [80, 81]);
     assert!(model.ports.iter().all(|port| port.handshakes == Handshakes::default()));
@@ -170,8 +228,8 @@ fn without_hooks_there_are_listeners_and_nothing_else() {
 
 #[test]
 fn a_namespace_has_its_latest_counters_and_what_nobody_was_charged_with() {
-    let check = |sample: &Sample, attributed: Option<&Attribution>, expected: [Option<u64>; 4]| {
-        let model = Model::new(sample, &plan(Accounting::SocketDrops, true), attributed);
+    let check = |sample: &Sample, findings: &Findings, expected: [Option<u64>; 4]| {
+        let model = Model::new(sample, &plan(Accounting::SocketDrops, true), findings);
         let namespace = &model.namespaces[0];
         let found = [
             namespace.listen_overflows,
@@ -182,13 +240,13 @@ fn a_namespace_has_its_latest_counters_and_what_nobody_was_charged_with() {
         assert_eq!(found, expected);
     };
     let whole = sample();
-    check(&whole, Some(&attribution()), [Some(3), Some(4), Some(1), Some(2)]);
-    check(&whole, None, [Some(3), Some(4), None, None]);
+    check(&whole, &findings(), [Some(3), Some(4), Some(1), Some(2)]);
+    check(&whole, &Findings::default(), [Some(3), Some(4), None, None]);
     let mut half = whole.clone();
     half.namespaces[0].netstat_after = None;
-    check(&half, None, [Some(0), Some(0), None, None]);
+    check(&half, &Findings::default(), [Some(0), Some(0), None, None]);
     half.namespaces[0].netstat_before = None;
-    check(&half, None, [None; 4]);
+    check(&half, &Findings::default(), [None; 4]);
 }
 
 #[test]
@@ -203,7 +261,7 @@ fn ports_are_sorted_by_namespace_port_and_address() {
     let ids = ids.map(|(netns, address, port)| PortId { netns, address: address.parse().unwrap(), port });
     let hooks = HookSample { ports: ids.map(|id| (id, TOTALS)).into(), ..HookSample::default() };
     let sample = Sample { hooks: Some(hooks), ..Sample::default() };
-    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), None);
+    let model = Model::new(&sample, &plan(Accounting::KernelCounters, true), &Findings::default());
     let shown: Vec<_> =
         model.ports.iter().map(|port| (port.id.netns, port.id.port, port.id.address.to_string())).collect();
     let expected = [

@@ -56,7 +56,8 @@ fn the_accounting_is_the_most_exact_that_the_wishes_and_the_kernel_allow() {
     check(all, by_conditions, &functions, Accounting::SocketDrops);
     let no_bracket = Kernel { lacks: &["tcp_check_req"], ..all };
     check(no_bracket, wish(PlanWish::Auto), &[], Accounting::Conditions);
-    let nothing = Kernel { lacks: &["tcp_conn_request", "inet_sock_set_state"], ..all };
+    let nothing =
+        Kernel { lacks: &["tcp_v4_conn_request", "tcp_conn_request", "inet_sock_set_state"], ..all };
     check(nothing, wish(PlanWish::Auto), &[], Accounting::None);
 }
 
@@ -139,12 +140,12 @@ fn every_hook_that_is_not_tried_says_why() {
 }
 
 #[test]
-fn the_map_of_ports_keeps_within_its_budget_on_any_number_of_cpus() {
-    let check = |cpus: usize, expected: u32| assert_eq!(port_entries(cpus), expected, "{cpus}");
+fn the_rows_keep_within_their_budget_on_any_number_of_cpus() {
+    let check = |cpus: usize, expected: u32| assert_eq!(rows(cpus), expected, "{cpus}");
     check(0, 16_384);
     check(2, 16_384);
-    check(64, 5_461);
-    check(256, 1_365);
+    check(64, 2_621);
+    check(256, 1_024);
     check(8_192, 1_024);
 }
 
@@ -160,4 +161,17 @@ fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all);
+}
+
+#[test]
+fn syns_are_seen_by_every_protocols_function_that_the_kernel_has_else_by_the_one_they_share() {
+    let check = |lacks: &'static [&'static str], expected: &[&str]| {
+        let kernel = Kernel { lacks, ..Kernel::default() };
+        let plan = decide(&facts(kernel), wish(PlanWish::Trampoline), &Failures::new());
+        assert_eq!(programs(&plan, name::SYN_RECEIVED), expected);
+    };
+    let both = ["fentry_tcp_v4_conn_request", "fexit_tcp_v4_conn_request", "fentry_tcp_v6_conn_request"];
+    let without_mptcp = [both.as_slice(), &["fexit_tcp_v6_conn_request"]].concat();
+    check(&["subflow_v4_conn_request", "subflow_v6_conn_request"], &without_mptcp);
+    check(&["tcp_v6_conn_request"], &["fentry_tcp_conn_request", "fexit_tcp_conn_request"]);
 }

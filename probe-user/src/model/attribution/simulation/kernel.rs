@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::super::{Attributed, HookSample, NamespaceSample, PortId, Sample};
-use crate::sample::{HandshakeTotals, ListenerSample, NetstatSample};
+use probe_common::handshake::HandshakeCounters;
+
+use crate::sample::{ListenerSample, NetstatSample};
 
 pub(super) const NETNS: u32 = 7;
 pub(super) const PORTS: usize = 3;
@@ -286,20 +288,18 @@ pub(super) fn id(port: usize) -> PortId {
 
 /// What the readers make of two reads of the map.
 fn hooks(before: &[Row; PORTS], after: &[Row; PORTS]) -> HookSample {
-    let mut hooks = HookSample::default();
-    for (port, (before, after)) in before.iter().zip(after).enumerate() {
-        let totals = HandshakeTotals {
-            discarded_segments: after.discarded,
-            listeners_opened: after.opened,
-            ..HandshakeTotals::default()
+    let totals = |rows: &[Row; PORTS]| {
+        let present = rows.iter().enumerate().filter(|(_, row)| row.present);
+        let counters = |(port, row): (usize, &Row)| {
+            let counters = HandshakeCounters {
+                discarded_segments: row.discarded,
+                closed_listener_drops: row.closed,
+                listeners_opened: row.opened,
+                ..HandshakeCounters::default()
+            };
+            (id(port), counters)
         };
-        after.present.then(|| hooks.ports.insert(id(port), totals));
-        if before.present {
-            hooks.discarded_segments_before.insert(id(port), before.discarded);
-            if (before.closed, before.opened) == (after.closed, after.opened) {
-                hooks.closed_listener_drops.insert(id(port), before.closed);
-            }
-        }
-    }
-    hooks
+        present.map(counters).collect()
+    };
+    HookSample { ports: totals(after), ports_before: totals(before), ..HookSample::default() }
 }

@@ -1,0 +1,112 @@
+//! What each CPU is in the middle of.
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+
+use crate::{kernel_counters::KernelCounters, kernel_read::KernelPointer};
+
+/// What this CPU is in the middle of.
+#[repr(C)]
+pub(crate) struct CpuState {
+    /// The listener of the open bracket; [`NO_LISTENER`] or [`NOT_A_HANDSHAKE`] else.
+    pub(crate) listener: u64,
+    /// The packet in the bracket.
+    pub(crate) skb: u64,
+    /// The request that it is for; 0 where there is none.
+    pub(crate) request: u64,
+    /// The connection that it belongs to, where the packet may be gone at the end; 0 when unknown.
+    pub(crate) fingerprint: u64,
+    /// The kernel's counters at the bracket's beginning.
+    pub(crate) before: KernelCounters,
+    /// The row of the listener's totals.
+    pub(crate) row: u32,
+    /// Not 0: the SYN in the bracket was queued, answered with a cookie, or made a child.
+    pub(crate) answered: u32,
+    /// Not 0: the SYN in the bracket met the rule that keeps a reserve of `tcp_max_syn_backlog`.
+    pub(crate) reserve_kept: u32,
+    /// Not 0: the IPv6 function that is under way only calls its IPv4 twin.
+    pub(crate) passed_on: u32,
+    /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
+    pub(crate) per_cpu_distance: u64,
+    /// For turning a pointer into a number: the verifier forgets what it was.
+    number: u64,
+    /// What the entry of a call handed to its return: one slot per function.
+    handed_over: [u64; 6],
+}
+
+/// No bracket is open.
+pub(crate) const NO_LISTENER: u64 = 0;
+/// A bracket is open around a call that no listener is concerned with.
+pub(crate) const NOT_A_HANDSHAKE: u64 = 1;
+
+/// Nothing was handed over.
+const NOTHING: u64 = 0;
+
+/// A slot of [`CpuState::handed_over`].
+#[derive(Clone, Copy)]
+pub(crate) enum Slot {
+    /// `inet_csk_reqsk_queue_hash_add()`: the listener
+    SynQueued = 0,
+    /// `inet_csk_reqsk_queue_add()`: the listener
+    Established = 1,
+    /// `tcp_v4_syn_recv_sock()` and `tcp_v6_syn_recv_sock()`: the listener
+    LastAck = 2,
+    /// `inet_csk_complete_hashdance()`: the listener
+    Hashdance = 3,
+    /// `reqsk_timer_handler()`: the listener
+    ExpiringListener = 4,
+    /// `reqsk_timer_handler()`: the timer
+    ExpiringTimer = 5,
+}
+
+#[map]
+static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's state.
+#[inline(always)]
+pub(crate) fn cpu_state() -> Option<*mut CpuState> {
+    CPU_STATE.get_ptr_mut(0)
+}
+
+/// The address of the map itself, its kernel `struct bpf_array`.
+#[inline(always)]
+pub(crate) fn map_address() -> KernelPointer {
+    (&raw const CPU_STATE).cast()
+}
+
+/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic.
+#[inline(always)]
+pub(crate) fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
+    let number = &raw mut state.number;
+    // SAFETY: a field of a map value of this CPU.
+    unsafe {
+        number.write_volatile(pointer as u64);
+        number.read_volatile()
+    }
+}
+
+/// Hands something from the entry of a call to its return (a kretprobe has no arguments).
+#[inline(always)]
+pub(crate) fn hand_over(slot: Slot, pointer: KernelPointer) {
+    if let Some(state) = cpu_state() {
+        // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
+        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).write(pointer as u64) };
+    }
+}
+
+/// Whether a call that handed something over is still under way on this CPU.
+#[inline(always)]
+pub(crate) fn is_under_way(slot: Slot) -> bool {
+    cpu_state().is_some_and(|state| {
+        // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
+        unsafe { (&raw const (*state).handed_over).cast::<u64>().add(slot as usize).read() != NOTHING }
+    })
+}
+
+/// Takes what the entry of this call handed over; `None` when there is nothing.
+#[inline(always)]
+pub(crate) fn take_over(slot: Slot) -> Option<KernelPointer> {
+    let state = cpu_state()?;
+    // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
+    let pointer =
+        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).replace(NOTHING) };
+    (pointer != NOTHING).then_some(pointer as KernelPointer)
+}

@@ -1,0 +1,167 @@
+//! Which row of totals an event belongs to.
+//!
+//! The way from a listener to its row is a cache: when an entry is missing, gone or stale, the
+//! listener gets a new row for the same port, and the port's total is the sum over its rows. So
+//! nothing that is missed here loses a count.
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use probe_common::{
+    handshake::{HandshakeCounters, PortKey},
+    listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
+    loss::Loss,
+};
+
+use crate::{
+    count::{atomic_add, lose},
+    kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
+    settings::global,
+    shared_maps::{FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, PORT_ROWS, ROWS_TAKEN},
+};
+
+/// `BPF_NOEXIST` of `linux/bpf.h`.
+const BPF_NOEXIST: u64 = 1;
+/// How often a row is asked for when another CPU holds the stack's lock (EBUSY from 6.15 on).
+const ATTEMPTS: usize = 3;
+
+/// This CPU's totals of a listener.
+#[inline(always)]
+pub(crate) fn counters_of<R: KernelRead>(listener: KernelPointer) -> Option<*mut HandshakeCounters> {
+    counters_in(row_of::<R>(listener))
+}
+
+/// This CPU's totals in a row.
+#[inline(always)]
+pub(crate) fn counters_in(row: u32) -> Option<*mut HandshakeCounters> {
+    HANDSHAKE.get_ptr_mut(row)
+}
+
+/// The row of a listener; one is given to it if it has none.
+#[inline(always)]
+pub(crate) fn row_of<R: KernelRead>(listener: KernelPointer) -> u32 {
+    let socket = listener as u64;
+    // SAFETY: a copy of a value that is written whole and never changed.
+    if let Some(slot) = unsafe { LISTENERS.get(socket) } {
+        let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
+        // A listener that is being closed may have lost its port already: it is still the same.
+        if port == Some(slot.port) || port == Some(0) {
+            return slot.row;
+        }
+        forget(listener);
+    }
+    enroll::<R>(listener, 0)
+}
+
+/// The row that stands for all listeners of a port.
+#[inline(always)]
+pub(crate) fn row_of_port(port: &PortKey) -> u32 {
+    // SAFETY: as in row_of().
+    if let Some(slot) = unsafe { PORT_ROWS.get(port) } {
+        return slot.row;
+    }
+    let identity = ListenerIdentity { port: *port, ..ListenerIdentity::default() };
+    let Some(slot) = take_row(&identity) else { return OTHER_ROW };
+    if PORT_ROWS.insert(port, slot, BPF_NOEXIST).is_ok() {
+        return slot.row;
+    }
+    give_back(slot.row);
+    // SAFETY: as in row_of().
+    unsafe { PORT_ROWS.get(port) }.map_or(OTHER_ROW, |slot| slot.row)
+}
+
+/// The socket begins to listen: whatever its memory was before, its counts are another's from now on.
+#[inline(always)]
+pub(crate) fn opened<R: KernelRead>(listener: KernelPointer) {
+    forget(listener);
+    // One without a port is about to get one from the kernel: its first event gives it a row.
+    if R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num)) != Some(0) {
+        // SAFETY: no argument, no effect but the answer.
+        let _row = enroll::<R>(listener, unsafe { bpf_ktime_get_ns() });
+    }
+}
+
+/// The listener is being closed: the user side may keep its totals and free the row, in its own time.
+#[inline(always)]
+pub(crate) fn closed(listener: KernelPointer) {
+    let socket = listener as u64;
+    // SAFETY: as in row_of().
+    if let Some(slot) = unsafe { LISTENERS.get(socket) }
+        && let Some(identity) = LISTENER_ROWS.get_ptr_mut(slot.row)
+    {
+        // SAFETY: an aligned field of a map value, checked by the verifier.
+        unsafe { (&raw mut (*identity).closed_at).write_volatile(bpf_ktime_get_ns()) };
+    }
+}
+
+/// When the row's listener was opened: what tells it from others that had the row.
+#[inline(always)]
+pub(crate) fn opened_at(row: u32) -> u64 {
+    LISTENER_ROWS.get(row).map_or(0, |identity| identity.opened_at)
+}
+
+#[inline(always)]
+fn forget(listener: KernelPointer) {
+    let _absent_when_never_seen = LISTENERS.remove(listener as u64);
+}
+
+/// Gives the listener a row.
+#[inline(always)]
+fn enroll<R: KernelRead>(listener: KernelPointer, opened_at: u64) -> u32 {
+    let Some(identity) = identity::<R>(listener, opened_at) else {
+        lose(Loss::ListenerUnreadable);
+        return OTHER_ROW;
+    };
+    let Some(slot) = take_row(&identity) else { return OTHER_ROW };
+    // Two CPUs may both get here for one listener: the second must not take the first one's place.
+    if LISTENERS.insert(identity.socket, slot, BPF_NOEXIST).is_ok() {
+        return slot.row;
+    }
+    give_back(slot.row);
+    // SAFETY: as in row_of().
+    unsafe { LISTENERS.get(identity.socket) }.map_or(OTHER_ROW, |slot| slot.row)
+}
+
+#[inline(always)]
+fn identity<R: KernelRead>(listener: KernelPointer, opened_at: u64) -> Option<ListenerIdentity> {
+    // At its opening it does not listen yet.
+    let listens = opened_at != 0 || state::<R>(listener)? == TCP_LISTEN;
+    let port = if listens { port_key::<R>(listener) } else { listening_port::<R>(listener) }?;
+    // SAFETY: no argument, no effect but the answer.
+    let closed_at = if listens { 0 } else { unsafe { bpf_ktime_get_ns() } };
+    Some(ListenerIdentity {
+        socket: listener as u64,
+        inode: inode_number::<R>(listener),
+        opened_at,
+        closed_at,
+        port,
+    })
+}
+
+/// Takes a row that is nobody's.
+#[inline(always)]
+fn take_row(identity: &ListenerIdentity) -> Option<ListenerSlot> {
+    for _ in 0..ATTEMPTS {
+        if let Ok(popped) = FREE_ROWS.pop() {
+            let Some(row) = popped else { break };
+            if let Some(taken) = ROWS_TAKEN.get_ptr_mut(0) {
+                atomic_add(taken, 1);
+            }
+            let place = LISTENER_ROWS.get_ptr_mut(row)?;
+            // SAFETY: a map value, checked by the verifier; the row is nobody else's.
+            unsafe { place.write(*identity) };
+            return Some(ListenerSlot { row, port: identity.port.port, reserved: 0 });
+        }
+    }
+    lose(Loss::ListenerMapFull);
+    None
+}
+
+/// A row that was taken in vain is nobody's again.
+#[inline(always)]
+fn give_back(row: u32) {
+    if let Some(place) = LISTENER_ROWS.get_ptr_mut(row) {
+        // SAFETY: a map value, checked by the verifier; the row is nobody else's.
+        unsafe { place.write(ListenerIdentity::default()) };
+    }
+    if FREE_ROWS.push(row, 0).is_err() {
+        lose(Loss::RowLost);
+    }
+}
