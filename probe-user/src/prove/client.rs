@@ -291,6 +291,10 @@ impl Client {
     }
 
     fn send(&mut self, segment: &Segment) -> Result<(), ClientError> {
+        // Before and not after: the answer to a SYN has no account to go to until its sender opens one.
+        if self.sends.is_multiple_of(SENDS_BETWEEN_RECEPTIONS) {
+            self.receive()?;
+        }
         let server = segment.destination;
         let pair = match server {
             SocketAddr::V4(_) => &self.ipv4,
@@ -299,7 +303,7 @@ impl Client {
         let packet = segment.to_packet()?;
         pair.send(&packet, server.ip()).map_err(|cause| ClientError::Send { server, cause })?;
         self.sends = self.sends.wrapping_add(1);
-        if self.sends.is_multiple_of(SENDS_BETWEEN_RECEPTIONS) { self.receive() } else { Ok(()) }
+        Ok(())
     }
 }
 

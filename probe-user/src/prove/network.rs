@@ -44,6 +44,8 @@ type Job = Box<dyn FnOnce() + Send>;
 ///
 /// A socket stays in the namespace in which it was made, whichever thread uses it: only making it has to
 /// happen in [`Self::run`], and so does what depends on the thread, as `/proc/thread-self/net` does.
+///
+/// Dropping it ends the thread. The namespace goes when the last socket that was made in it is closed.
 #[derive(Debug)]
 pub struct PrivateNetwork {
     /// `None` only while it is dropped.

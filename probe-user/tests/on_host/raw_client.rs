@@ -6,7 +6,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tcp_backlog_probe::{
-    netns::discover,
+    netns::{discover, visit},
     prove::{Client, HandshakeId, Ledger, NetworkError, PrivateNetwork},
 };
 
@@ -260,7 +260,51 @@ fn a_private_network_is_discovered_without_a_process_in_it() {
     assert!(
         !found.namespaces.iter().any(|namespace| namespace.is_own() && namespace.inum() == network.inum())
     );
+    let visits = visit(&found.namespaces, |_| KernelCounters::of_this_thread());
+    let visit = visits.into_iter().find(|(inum, _)| *inum == network.inum());
+    visit.expect("the network").1.expect("a way into it");
     assert_eq!(network.without_ipv6(), None);
+}
+
+#[test]
+fn what_the_host_forwards_or_filters_changes_nothing() {
+    for (address, sysctls) in [
+        (IPV4, &["ipv4.ip_forward", "ipv4.conf.all.rp_filter", "ipv4.conf.lo.rp_filter"][..]),
+        (IPV6, &["ipv6.conf.all.forwarding", "ipv6.conf.lo.forwarding"]),
+    ] {
+        let mut bench = Bench::new(address, address, 8);
+        for name in sysctls {
+            bench.network.set_sysctl(name, 1).expect("a sysctl");
+        }
+        let id = bench.syns(1)[0];
+        bench.client.last_ack(id).expect("a last ACK");
+        bench.accept();
+        let packets = bench.network.run(packets_of_loopback).expect("the interface's counters");
+        // SYN, SYN-ACK, last ACK, the FIN of the connection that was accepted and dropped: none went round.
+        assert_eq!((packets, bench.counters().resets_sent), (4, 0));
+    }
+}
+
+/// Packets that the loopback interface has received, by its line in `/proc/net/dev`.
+fn packets_of_loopback() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev").expect("/proc/net/dev");
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:")).expect("the loopback interface");
+    line.split_whitespace().nth(1).expect("packets").parse().expect("a number")
+}
+
+#[test]
+fn no_answer_is_missed_among_thousands() {
+    for address in [IPV4, IPV6] {
+        let mut bench = Bench::new(address, address, 16);
+        let handshakes = bench.syns(5_000);
+        for id in handshakes {
+            bench.client.last_ack(id).expect("a last ACK");
+        }
+        bench.wait_for_counters("all but 17 last ACKs are refused", |now| now.listen_overflows >= 4_983);
+        assert_eq!(bench.accept_all(), 17);
+        let counters = bench.counters();
+        assert_eq!((counters.listen_overflows, counters.resets_sent), (4_983, 0), "{counters:?}");
+    }
 }
 
 #[test]

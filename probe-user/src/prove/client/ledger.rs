@@ -79,6 +79,11 @@ impl Ledger {
         self.handshakes.get(id.0)
     }
 
+    /// All of its client's handshakes, in the order in which they were begun.
+    pub fn handshakes(&self) -> impl Iterator<Item = (HandshakeId, &Handshake)> {
+        self.handshakes.iter().enumerate().map(|(place, handshake)| (HandshakeId(place), handshake))
+    }
+
     pub(super) fn handshake_mut(&mut self, id: HandshakeId) -> Option<&mut Handshake> {
         self.handshakes.get_mut(id.0)
     }
