@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod model;
 pub mod netns;
 pub mod plan;
+pub mod prove;
 pub mod readers;
 pub mod render;
 pub mod sample;

@@ -18,6 +18,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+pub(crate) use self::discovery::own_inum;
 pub use self::discovery::{Discovery, NAMESPACE_BUDGET, discover};
 
 /// The network namespace of the thread that asks (`/proc/thread-self`: Linux 3.17).
@@ -174,7 +175,7 @@ fn enter_by(path: &Path, inum: u32) -> Result<(), VisitError> {
 
 /// Checks that the calling thread is in the namespace that was meant.
 fn verify(path: &Path, inum: u32) -> Result<(), VisitError> {
-    let found = discovery::own_inum()?;
+    let found = own_inum()?;
     if found == inum { Ok(()) } else { Err(VisitError::Elsewhere { path: path.to_owned(), inum, found }) }
 }
 
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     fn own() -> NetworkNamespace {
-        NetworkNamespace { inum: discovery::own_inum().unwrap(), entrances: Vec::new(), own: true }
+        NetworkNamespace { inum: own_inum().unwrap(), entrances: Vec::new(), own: true }
     }
 
     fn foreign(inum: u32, entrances: &[&str]) -> NetworkNamespace {

@@ -2,13 +2,14 @@
 //!
 //! A namespace that has neither a process nor a bind mount (only an open descriptor or a socket keeps
 //! it) is not found; no interface of the kernel lists those. Of a process only the main thread is looked
-//! at: one readlink(2) per process and scrape is the price that is paid.
+//! at: one readlink(2) per process and scrape is the price that is paid. Of the calling process every
+//! thread is: a self-test lives in a namespace in which nothing but one of its threads is.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs, io,
     os::unix::ffi::OsStringExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{DiscoverError, NetworkNamespace, OWN_NAMESPACE, is_gone};
@@ -48,11 +49,13 @@ pub fn discover() -> Result<Discovery, DiscoverError> {
         }
     };
     let unreadable_processes = add_processes(&mut finds);
+    // Last: a thread that only visits a namespace must not take the place of a process that lives there.
+    add_own_threads(&mut finds);
     Ok(Discovery { unreadable_processes, mounts_error, ..finds.finish() })
 }
 
 /// The inode number of the calling thread's network namespace.
-pub(super) fn own_inum() -> Result<u32, DiscoverError> {
+pub(crate) fn own_inum() -> Result<u32, DiscoverError> {
     let link = fs::read_link(OWN_NAMESPACE).map_err(|cause| DiscoverError::Own { cause })?;
     let link = link.to_string_lossy();
     decode_link(&link).ok_or_else(|| DiscoverError::OwnLink { link: link.into_owned() })
@@ -78,6 +81,18 @@ fn add_processes(finds: &mut Finds) -> usize {
         }
     }
     unreadable
+}
+
+/// Adds the namespace of every thread of the calling process.
+fn add_own_threads(finds: &mut Finds) {
+    for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let path = entry.path().join("ns/net");
+        // A thread that has ended since is in no namespace; others of one's own may always be read.
+        let link = fs::read_link(&path).ok();
+        if let Some(inum) = link.as_deref().and_then(Path::to_str).and_then(decode_link) {
+            finds.add(inum, path);
+        }
+    }
 }
 
 /// The inode number in a link of the form `net:[4026531840]` (ns_get_name() of fs/nsfs.c).
@@ -164,6 +179,8 @@ impl Finds {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc::channel, thread};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -229,6 +246,21 @@ mod tests {
         let discovery = discover().unwrap();
         assert_eq!(discovery.namespaces[0].inum, own_inum().unwrap());
         assert!(discovery.namespaces[0].is_own());
+    }
+
+    #[test]
+    fn the_threads_of_this_process_are_ways_into_their_namespaces() {
+        let mut finds = Finds::new(0);
+        thread::scope(|scope| {
+            let (end, ended) = channel::<()>();
+            scope.spawn(move || ended.recv());
+            add_own_threads(&mut finds);
+            drop(end);
+        });
+        let entrances = finds.entrances.get(&own_inum().unwrap()).map(Vec::as_slice).unwrap_or_default();
+        // This one and the other; the test harness has more.
+        assert!(entrances.len() >= 2, "{entrances:?}");
+        assert!(entrances.iter().all(|path| path.starts_with("/proc/self/task")));
     }
 
     proptest! {

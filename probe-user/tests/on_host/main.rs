@@ -10,6 +10,7 @@ mod scenarios;
 
 mod command_line;
 mod privileges;
+mod raw_client;
 
 use scenarios::{every_scenario_under, tests_under};
 

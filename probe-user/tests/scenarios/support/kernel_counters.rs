@@ -22,6 +22,8 @@ pub(crate) struct KernelCounters {
     pub(crate) passive_opens: u64,
     /// `Tcp: RetransSegs`: segments of any kind sent again.
     pub(crate) retransmitted_segments: u64,
+    /// `Tcp: OutRsts`: segments with RST.
+    pub(crate) resets_sent: u64,
 }
 
 impl KernelCounters {
@@ -40,6 +42,7 @@ impl KernelCounters {
             syn_retransmits: field("TcpExt:TCPSynRetrans"),
             passive_opens: field("Tcp:PassiveOpens"),
             retransmitted_segments: field("Tcp:RetransSegs"),
+            resets_sent: field("Tcp:OutRsts"),
         }
     }
 
@@ -55,6 +58,7 @@ impl KernelCounters {
             syn_retransmits: self.syn_retransmits - start.syn_retransmits,
             passive_opens: self.passive_opens - start.passive_opens,
             retransmitted_segments: self.retransmitted_segments - start.retransmitted_segments,
+            resets_sent: self.resets_sent - start.resets_sent,
         }
     }
 }

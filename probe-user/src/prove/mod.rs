@@ -1,0 +1,16 @@
+//! A network of one's own to prove things in: private, made and gone with the test, with a client that
+//! speaks TCP itself and so decides what is sent in which order.
+//!
+//! The kernel's own TCP client answers a SYN-ACK at once, so how many SYNs come before the first last
+//! ACK is a matter of luck. [`Client`] sends N SYNs first and N last ACKs then, again and again.
+//!
+//! Nothing needs to be installed: the network is a namespace with the loopback interface only, and
+//! everything is done with sockets. What is needed is CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW.
+pub mod client;
+pub mod network;
+pub mod wire;
+
+pub use self::{
+    client::{Client, ClientError, Handshake, HandshakeId, Ledger},
+    network::{NetworkError, PrivateNetwork},
+};
