@@ -154,22 +154,24 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
         let SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other } = counts.syn_dropped;
-        let refused = counts.last_ack_refused;
-        let by_cause = |values: &[Option<u64>]| values.iter().flatten().copied().reduce(u64::saturating_add);
-        for (name, total) in [
-            ("tcp_backlog_accept_queue_overflows_total", counts.accept_queue_overflows.total()),
+        let (refused, overflows) = (counts.last_ack_refused, counts.accept_queue_overflows);
+        for (name, parts) in [
+            (
+                "tcp_backlog_accept_queue_overflows_total",
+                vec![overflows.syn, overflows.ack, overflows.undivided],
+            ),
             (
                 "tcp_backlog_syn_dropped_total",
-                by_cause(&[accept_queue_full, syn_queue_full, syn_backlog_reserve, other]),
+                vec![accept_queue_full, syn_queue_full, syn_backlog_reserve, other],
             ),
             (
                 "tcp_backlog_last_ack_refused_total",
-                by_cause(&[refused.accept_queue_full, refused.other, refused.undivided]),
+                vec![refused.accept_queue_full, refused.other, refused.undivided],
             ),
         ] {
-            let parts = find(families, name, &identity);
-            let sum: f64 = parts.iter().map(|sample| sample.value).sum();
-            prop_assert_eq!(sum, total.unwrap_or(0) as f64, "{} of {:?}", name, port.id);
+            let found: Vec<_> = find(families, name, &identity).iter().map(|sample| sample.value).collect();
+            let expected: Vec<_> = parts.into_iter().flatten().map(|count| count as f64).collect();
+            prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
         let limits = find(families, "tcp_backlog_accept_queue_limit", &identity);
         let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();

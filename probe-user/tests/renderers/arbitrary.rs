@@ -32,10 +32,11 @@ fn overflows() -> impl Strategy<Value = Overflows> {
     ]
 }
 
-fn handshakes() -> impl Strategy<Value = Handshakes> {
+/// Boxed: the strategy is a large value, and every listener of every port has one.
+fn handshakes() -> BoxedStrategy<Handshakes> {
     let parts = (array::uniform4(option::of(count())), array::uniform3(option::of(count())));
-    (array::uniform15(option::of(count())), parts, overflows()).prop_map(
-        |(counts, (syn_dropped, last_ack_refused), accept_queue_overflows)| {
+    (collection::vec(option::of(count()), 15), parts, overflows())
+        .prop_map(|(counts, (syn_dropped, last_ack_refused), accept_queue_overflows)| {
             let mut counts = counts.into_iter();
             let mut next = || counts.next().flatten();
             let [accept_queue_full, syn_queue_full, syn_backlog_reserve, other] = syn_dropped;
@@ -61,8 +62,8 @@ fn handshakes() -> impl Strategy<Value = Handshakes> {
                 accept_queue_overflows,
                 listen_drops: next(),
             }
-        },
-    )
+        })
+        .boxed()
 }
 
 fn listener() -> impl Strategy<Value = Listener> {

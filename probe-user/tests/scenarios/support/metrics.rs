@@ -118,7 +118,7 @@ impl Metrics {
             syn_queued: value("syn_queued_total"),
             established: value("established_total"),
             last_ack_received: value("last_ack_received_total"),
-            last_ack_refused: value("last_ack_refused_total"),
+            last_ack_refused: self.sum("tcp_backlog_last_ack_refused_total", &labels),
             synack_retransmits: value("synack_retransmits_total"),
             overflows_syn: overflows("syn"),
             overflows_ack: overflows("ack"),
