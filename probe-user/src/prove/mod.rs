@@ -6,11 +6,20 @@
 //!
 //! Nothing needs to be installed: the network is a namespace with the loopback interface only, and
 //! everything is done with sockets. What is needed is CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW.
+//!
+//! [`prove()`] makes one, loses connections in every way that there is, and holds what the probe
+//! counts against the kernel's counters and the client's own ledger.
 pub mod client;
+mod exercise;
+pub mod listener;
 pub mod network;
+mod verdict;
 pub mod wire;
 
 pub use self::{
     client::{Client, ClientError, Handshake, HandshakeId, Ledger},
+    exercise::{ProveError, prove},
+    listener::{Listener, ListenerError},
     network::{NetworkError, PrivateNetwork},
+    verdict::{Agreement, Proof, Row},
 };
