@@ -11,7 +11,19 @@ mod scenarios;
 mod command_line;
 mod privileges;
 
-use scenarios::{every_scenario_under, tests_under};
+use std::process::ExitCode;
 
-every_scenario_under!(tracepoint, "tracepoint");
-every_scenario_under!(auto, "auto");
+use libtest_mimic::Arguments;
+use scenarios::{EVERY_SCENARIO, support::trials::report_panics, trials_under, without_bpf};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    report_panics();
+    let mut trials = command_line::trials();
+    trials.extend(privileges::trials());
+    trials.extend(without_bpf::trials());
+    for plan in ["tracepoint", "auto"] {
+        trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

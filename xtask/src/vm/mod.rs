@@ -212,7 +212,7 @@ fn test_script(arguments: &[String]) -> String {
     let quoted = arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', r"'\''")));
     // Without the variable the tests look for the daemon where cargo built it.
     format!(
-        "#!/bin/sh\nexport RUST_BACKTRACE=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
+        "#!/bin/sh\nexport RUST_BACKTRACE=1 NO_COLOR=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
         quoted.collect::<String>()
     )
 }
