@@ -11,7 +11,11 @@ mod scenarios;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use scenarios::{EVERY_SCENARIO, Scenario, support::trials::report_panics, trials_under, without_bpf};
+use scenarios::{
+    EVERY_SCENARIO, Scenario,
+    support::trials::{print_told, report_panics},
+    trials_under, without_bpf,
+};
 
 /// The fall-back where the kernel's counters cannot be addressed. Nobody accepts while these
 /// listeners overflow, so it has to be exact as well.
@@ -26,7 +30,9 @@ const BY_CONDITIONS: &[Scenario] = scenarios![
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     report_panics();
-    libtest_mimic::run(&arguments, trials()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials());
+    print_told();
+    conclusion.exit_code()
 }
 
 fn trials() -> Vec<Trial> {

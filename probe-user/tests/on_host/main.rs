@@ -14,7 +14,11 @@ mod privileges;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
-use scenarios::{EVERY_SCENARIO, support::trials::report_panics, trials_under, without_bpf};
+use scenarios::{
+    EVERY_SCENARIO,
+    support::trials::{print_told, report_panics},
+    trials_under, without_bpf,
+};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -25,5 +29,7 @@ fn main() -> ExitCode {
     for plan in ["tracepoint", "auto"] {
         trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_told();
+    conclusion.exit_code()
 }

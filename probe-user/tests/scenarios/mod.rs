@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub(crate) mod expected;
 pub(crate) mod support;
 
+pub(crate) mod attached;
 pub(crate) mod cycles;
 pub(crate) mod lifetimes;
 pub(crate) mod namespaces;
@@ -95,6 +96,7 @@ macro_rules! scenarios {
 
 /// Every scenario that can be carried out under every plan. Those that take longest come first.
 pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
+    attached::every_hook_says_how_it_is_attached,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,

@@ -2,6 +2,7 @@
 use std::{
     cell::RefCell,
     panic::{self, AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
 };
 
 use libtest_mimic::{Failed, Trial};
@@ -64,6 +65,22 @@ pub(crate) fn report_log_on_failure(log: &Log) {
             logs.push(log.clone());
         }
     });
+}
+
+/// Lines for whoever started the trials.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps a line until no trial runs: printed at once it could end up in the middle of another one.
+pub(crate) fn tell(line: String) {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+}
+
+/// Prints what was told.
+#[expect(clippy::print_stdout, reason = "the harness prints there as well")]
+pub(crate) fn print_told() {
+    for line in TOLD.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        println!("{line}");
+    }
 }
 
 /// What a panic said.
