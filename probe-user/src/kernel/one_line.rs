@@ -40,10 +40,15 @@ fn last_words(log: &str) -> Option<&str> {
 }
 
 /// One line, with a name for ENOTSUPP, which is the kernel's own and has none in user space: a
-/// trampoline that cannot take a function's arguments says that.
+/// trampoline that cannot take a function's arguments says that. CAP_PERFMON suffices upstream for
+/// perf_event_open(2) of a kprobe; Debian's and Ubuntu's kernels have a setting that is stricter.
 fn squeeze(text: &str) -> String {
+    const NO_PERF_EVENT: &str = "`perf_event_open` failed: Permission denied (os error 13)";
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)")
+    line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)").replace(
+        NO_PERF_EVENT,
+        &format!("{NO_PERF_EVENT}: without CAP_SYS_ADMIN kernel.perf_event_paranoid may have to be below 3"),
+    )
 }
 
 #[cfg(test)]
