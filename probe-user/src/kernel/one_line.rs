@@ -14,7 +14,8 @@ pub(super) fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    let remedy = remedy(&text);
+    text + remedy
 }
 
 /// Why a program could not be loaded or attached. Of the verifier's log the last line that says something.
@@ -40,20 +41,28 @@ fn last_words(log: &str) -> Option<&str> {
 }
 
 /// One line, with a name for ENOTSUPP, which is the kernel's own and has none in user space: a
-/// trampoline that cannot take a function's arguments says that. CAP_PERFMON suffices upstream for
-/// perf_event_open(2) of a kprobe; Debian's and Ubuntu's kernels have a setting that is stricter.
+/// trampoline that cannot take a function's arguments says that.
 fn squeeze(text: &str) -> String {
-    const NO_PERF_EVENT: &str = "`perf_event_open` failed: Permission denied (os error 13)";
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)").replace(
-        NO_PERF_EVENT,
-        &format!("{NO_PERF_EVENT}: without CAP_SYS_ADMIN kernel.perf_event_paranoid may have to be below 3"),
-    )
+    line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)")
+}
+
+/// Upstream CAP_PERFMON suffices for the perf event of a kprobe; Debian's and Ubuntu's kernels have a
+/// level of `kernel.perf_event_paranoid` that is stricter, and the default.
+fn remedy(text: &str) -> &'static str {
+    let refused = text.contains("`perf_event_open` failed: Permission denied");
+    if refused { ": CAP_PERFMON suffices only where kernel.perf_event_paranoid is below 3" } else { "" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_perf_event_has_a_remedy() {
+        assert!(remedy("`perf_event_open` failed: Permission denied (os error 13)").contains("paranoid"));
+        assert_eq!(remedy("`perf_event_open` failed: No such device (os error 19)"), "");
+    }
 
     #[test]
     fn the_verifiers_last_words_are_not_its_statistics() {

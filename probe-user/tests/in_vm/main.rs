@@ -8,6 +8,9 @@
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 
+#[path = "../scenarios/degraded.rs"]
+mod degraded;
+
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -28,11 +31,15 @@ const BY_CONDITIONS: &[Scenario] = scenarios![
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     report_panics();
-    let conclusion = libtest_mimic::run(&arguments, trials());
+    let together = libtest_mimic::run(&arguments, trials());
     print_told();
-    conclusion.exit_code()
+    // One after the other, and when nobody else is there to be disturbed.
+    arguments.test_threads = Some(1);
+    let in_turn = libtest_mimic::run(&arguments, degraded::trials_that_change_the_machine());
+    print_told();
+    if together.has_failed() { together.exit_code() } else { in_turn.exit_code() }
 }
 
 fn trials() -> Vec<Trial> {
@@ -45,5 +52,6 @@ fn trials() -> Vec<Trial> {
     trials.extend(trials_under("auto_by_conditions", "auto", "conditions", BY_CONDITIONS));
     trials.extend(trials_under("kprobe_by_conditions", "kprobe", "conditions", BY_CONDITIONS));
     trials.extend(without_bpf::trials());
+    trials.extend(degraded::trials());
     trials
 }
