@@ -135,6 +135,8 @@ netstat_sample! {
     syncookies_received = "SyncookiesRecv",
     /// `TcpExt: SyncookiesFailed`.
     syncookies_failed = "SyncookiesFailed",
+    /// `TcpExt: TCPTimeouts`: timers of connections and of requests in the SYN queue.
+    timeouts = "TCPTimeouts",
 }
 
 /// One listening TCP socket, from a `sock_diag` dump.

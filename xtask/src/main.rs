@@ -40,6 +40,8 @@ enum Command {
     /// Checks what no compiler checks: the architecture's rules, file by file
     Tidy,
     MetricsDocs(metrics_docs::Arguments),
+    /// Writes the table of hooks in docs/COMPATIBILITY.md, from a run on every kernel of the lab
+    Compatibility,
     /// Runs every check: tidy, setup, lint, metrics-docs, test
     Ci,
 }
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),
+        Command::Compatibility => vm::compatibility::run(),
         Command::Ci => ci::run(),
     };
     match result {

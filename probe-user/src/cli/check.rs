@@ -1,8 +1,13 @@
-//! `check`: what can be measured here, by which hooks, and why not the rest.
+//! `check`: what can be measured here, by which hooks, and why not the rest; and the proof.
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{AttachArguments, build_info, to_stdout};
-use crate::render::{check, json};
+use crate::{
+    daemon::probe::Probe,
+    prove,
+    render::{check, json, proof},
+};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -10,12 +15,20 @@ pub(super) struct Arguments {
     /// Print JSON instead of a report
     #[arg(long)]
     json: bool,
+    /// Lose connections in a private network, in every way that there is, and compare every counter with
+    /// the kernel's; fails unless all agree
+    #[arg(long)]
+    prove: bool,
     #[command(flatten)]
     attach: AttachArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let model = arguments.attach.attach(false)?.read();
+    let mut probe = arguments.attach.attach(false)?;
+    if arguments.prove {
+        return run_proof(&mut probe, arguments.json);
+    }
+    let model = probe.read();
     let plan = arguments.attach.plan.to_possible_value();
     let requested = plan.as_ref().map_or("auto", |value| value.get_name());
     to_stdout(|out| {
@@ -25,4 +38,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             check::write(&model, &build_info(), requested, out)
         }
     })
+}
+
+fn run_proof(probe: &mut Probe, as_json: bool) -> anyhow::Result<()> {
+    if !probe.plan().any_attached() {
+        let hook = probe.plan().hooks.first();
+        bail!("nothing to prove, no hook is attached: {}", hook.map_or("", |hook| hook.reason.as_str()));
+    }
+    let accounting = probe.plan().coverage.accounting;
+    let proof = prove::prove(&mut || probe.read())?;
+    to_stdout(
+        |out| {
+            if as_json { proof::write_json(&proof, out) } else { proof::write(&proof, accounting, out) }
+        },
+    )?;
+    if !proof.holds() {
+        bail!("what was counted is not what the kernel counted: see the lines marked WRONG");
+    }
+    Ok(())
 }

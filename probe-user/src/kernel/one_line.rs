@@ -14,7 +14,8 @@ pub(super) fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    let remedy = remedy(&text);
+    text + remedy
 }
 
 /// Why a program could not be loaded or attached. Of the verifier's log the last line that says something.
@@ -46,9 +47,22 @@ fn squeeze(text: &str) -> String {
     line.replace("Unknown error 524 (os error 524)", "not supported by this kernel (errno 524)")
 }
 
+/// Upstream CAP_PERFMON suffices for the perf event of a kprobe; Debian's and Ubuntu's kernels have a
+/// level of `kernel.perf_event_paranoid` that is stricter, and the default.
+fn remedy(text: &str) -> &'static str {
+    let refused = text.contains("`perf_event_open` failed: Permission denied");
+    if refused { ": CAP_PERFMON suffices only where kernel.perf_event_paranoid is below 3" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_perf_event_has_a_remedy() {
+        assert!(remedy("`perf_event_open` failed: Permission denied (os error 13)").contains("paranoid"));
+        assert_eq!(remedy("`perf_event_open` failed: No such device (os error 19)"), "");
+    }
 
     #[test]
     fn the_verifiers_last_words_are_not_its_statistics() {

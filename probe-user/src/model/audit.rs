@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use probe_common::handshake::HandshakeCounters;
 use serde::{Deserialize, Serialize};
 
+use super::Handshakes;
 use crate::{
     plan::outcome::{Accounting, Coverage},
     sample::{HookSample, NamespaceSample, NetstatSample, PortId, Sample},
@@ -59,7 +60,7 @@ impl AuditedCounter {
     }
 
     /// What the kernel counted.
-    const fn of_kernel(self, netstat: &NetstatSample) -> u64 {
+    pub(crate) const fn of_kernel(self, netstat: &NetstatSample) -> u64 {
         match self {
             Self::ListenOverflows => netstat.listen_overflows,
             Self::ListenDrops => netstat.listen_drops,
@@ -68,6 +69,20 @@ impl AuditedCounter {
             Self::SyncookiesSent => netstat.syncookies_sent,
             Self::SyncookiesRecv => netstat.syncookies_received,
             Self::SyncookiesFailed => netstat.syncookies_failed,
+        }
+    }
+
+    /// What a port shows of it; `None` where that is not measured.
+    #[must_use]
+    pub(crate) fn of_handshakes(self, port: &Handshakes) -> Option<u64> {
+        match self {
+            Self::ListenOverflows => port.accept_queue_overflows.total(),
+            Self::ListenDrops => port.listen_drops,
+            Self::TCPReqQFullDrop => port.syn_dropped.syn_queue_full,
+            Self::TCPReqQFullDoCookies => port.syn_queue_full_cookies,
+            Self::SyncookiesSent => port.syncookies_sent,
+            Self::SyncookiesRecv => port.syncookies_received,
+            Self::SyncookiesFailed => port.syncookies_failed,
         }
     }
 

@@ -266,14 +266,15 @@ fn fitting_programs(
             return Err(error.to_string());
         }
     }
+    let mut programs = vec![];
+    for place in way.places {
+        programs.extend(program_for(place, facts, accounting)?);
+    }
+    // Last: it can be mended by a privilege or a setting, what the kernel lacks cannot.
     if hook.name == name::PACKET_FREED
         && let Err(reason) = &facts.discard_sites
     {
         return Err(reason.clone());
-    }
-    let mut programs = vec![];
-    for place in way.places {
-        programs.extend(program_for(place, facts, accounting)?);
     }
     Ok(programs)
 }

@@ -318,7 +318,9 @@ fn last_acks_are_aborted(exercise: &mut Exercise) -> Result<(), ProveError> {
     exercise.establish(&listener, listener.capacity())?;
     let resets = exercise.client.ledger().resets_received + u64::from(LATE);
     late.into_iter().try_for_each(|id| exercise.client.last_ack(id))?;
-    exercise.client.wait("every late client is reset", PATIENCE, |ledger| ledger.resets_received >= resets)?;
+    exercise
+        .client
+        .wait("every late client is reset", PATIENCE, |ledger| ledger.resets_received >= resets)?;
     exercise.network.set_sysctl("ipv4.tcp_abort_on_overflow", 0)?;
     exercise.expect(
         &listener,

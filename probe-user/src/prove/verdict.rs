@@ -60,7 +60,8 @@ impl Proof {
         netns: u32,
     ) -> Self {
         let unattributed = Unattributed::of(model, netns);
-        let of_ports = expectations.iter().map(|expectation| of_port(expectation, model, netns, &unattributed));
+        let of_ports =
+            expectations.iter().map(|expectation| of_port(expectation, model, netns, &unattributed));
         let of_kernel = AuditedCounter::ALL.into_iter().map(|counter| {
             let seen = sum_of_ports(counter, model, netns);
             let rest = unattributed.of_counter(counter);

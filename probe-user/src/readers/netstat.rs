@@ -66,12 +66,13 @@ mod tests {
 
     use super::*;
 
-    const NAMES: &str = "SyncookiesSent SyncookiesRecv SyncookiesFailed TCPReqQFullDoCookies TCPReqQFullDrop";
+    const NAMES: &str =
+        "SyncookiesSent SyncookiesRecv SyncookiesFailed TCPReqQFullDoCookies TCPReqQFullDrop TCPTimeouts";
 
     #[test]
     fn every_counter_is_found_wherever_it_stands() {
         let check = |text: &str, listen_overflows, listen_drops| {
-            let text = text.replace("NAMES", NAMES).replace("VALUES", "11 12 13 14 15");
+            let text = text.replace("NAMES", NAMES).replace("VALUES", "11 12 13 14 15 16");
             let expected = NetstatSample {
                 listen_overflows,
                 listen_drops,
@@ -80,6 +81,7 @@ mod tests {
                 syncookies_failed: 13,
                 syn_queue_full_cookies: 14,
                 syn_queue_full_drops: 15,
+                timeouts: 16,
             };
             assert_eq!(decode(text.as_bytes()).unwrap(), expected, "{text}");
         };

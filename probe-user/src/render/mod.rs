@@ -7,6 +7,7 @@ pub mod check;
 pub mod json;
 pub mod markdown;
 pub mod prometheus;
+pub mod proof;
 pub mod table;
 mod words;
 

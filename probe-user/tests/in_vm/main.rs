@@ -4,49 +4,54 @@
 //! `TCP_BACKLOG_PROBE_BINARY` names. `cargo xtask vm` boots each kernel with it.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
+#[macro_use]
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 
-use scenarios::{every_scenario_under, tests_under};
+#[path = "../scenarios/degraded.rs"]
+mod degraded;
 
-every_scenario_under!(trampoline, "trampoline");
-every_scenario_under!(kprobe, "kprobe");
-every_scenario_under!(tracepoint, "tracepoint");
+use std::process::ExitCode;
 
-// The fall-back where the kernel's counters cannot be addressed. Nobody accepts while these
-// listeners overflow, so it has to be exact as well. Not under the forced trampoline plan: where that
-// cannot take the arguments of tcp_v4_syn_recv_sock() (6.1), there is no bracket to count for it.
-tests_under!(
-    auto_by_conditions,
-    "auto",
-    "conditions",
+use libtest_mimic::{Arguments, Trial};
+use scenarios::{
+    EVERY_SCENARIO, Scenario,
+    support::trials::{print_told, report_panics},
+    trials_under, without_bpf,
+};
+
+/// The fall-back where the kernel's counters cannot be addressed. Nobody accepts while these
+/// listeners overflow, so it has to be exact as well.
+const BY_CONDITIONS: &[Scenario] = scenarios![
     overflow::an_ipv4_listener_that_overflows,
     overflow::a_dual_stack_listener_that_overflows_is_counted_once,
     refused_last_ack::last_acks_that_meet_a_full_accept_queue,
     syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
-);
-tests_under!(
-    kprobe_by_conditions,
-    "kprobe",
-    "conditions",
-    overflow::an_ipv4_listener_that_overflows,
-    overflow::a_dual_stack_listener_that_overflows_is_counted_once,
-    refused_last_ack::last_acks_that_meet_a_full_accept_queue,
-    syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
-    syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
-);
+];
 
-mod no_hooks {
-    use crate::scenarios::without_bpf;
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    report_panics();
+    let together = libtest_mimic::run(&arguments, trials());
+    print_told();
+    // One after the other, and when nobody else is there to be disturbed.
+    arguments.test_threads = Some(1);
+    let in_turn = libtest_mimic::run(&arguments, degraded::trials_that_change_the_machine());
+    print_told();
+    if together.has_failed() { together.exit_code() } else { in_turn.exit_code() }
+}
 
-    #[test]
-    fn the_plan_without_hooks() {
-        without_bpf::the_plan_without_hooks();
+fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for plan in ["trampoline", "kprobe", "tracepoint"] {
+        trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));
     }
-
-    #[test]
-    fn root_without_the_capabilities_for_bpf() {
-        without_bpf::root_without_the_capabilities_for_bpf();
-    }
+    // Not under the forced trampoline plan: where that cannot take the arguments of
+    // tcp_v4_syn_recv_sock() (6.1), there is no bracket to count for it.
+    trials.extend(trials_under("auto_by_conditions", "auto", "conditions", BY_CONDITIONS));
+    trials.extend(trials_under("kprobe_by_conditions", "kprobe", "conditions", BY_CONDITIONS));
+    trials.extend(without_bpf::trials());
+    trials.extend(degraded::trials());
+    trials
 }

@@ -4,15 +4,28 @@ use std::{
     process::{Command, Output},
 };
 
+use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::scenarios::support::{
     daemon::{binary, run_arguments},
     namespace::Namespace,
     sockets::{IPV4, Listener},
+    trials::trials_of,
 };
 
-#[test]
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    trials_of!(
+        "command_line":
+        a_port_that_is_taken_is_named,
+        an_unknown_flag_is_named,
+        a_plan_that_does_not_exist_is_refused,
+        a_snapshot_lists_every_listener,
+        a_check_says_what_can_be_measured
+    )
+}
+
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
@@ -20,7 +33,6 @@ fn a_port_that_is_taken_is_named() {
     assert!(line.contains(&address), "{line}");
 }
 
-#[test]
 fn an_unknown_flag_is_named() {
     let output = output(command().args(["run", "--no-such-flag"]));
     assert!(!output.status.success(), "{output:?}");
@@ -28,7 +40,6 @@ fn an_unknown_flag_is_named() {
     assert!(stderr.lines().next().is_some_and(|line| line.contains("--no-such-flag")), "{stderr}");
 }
 
-#[test]
 fn a_plan_that_does_not_exist_is_refused() {
     let output = output(command().args(run_arguments(&["--plan", "fastest"])));
     assert!(!output.status.success(), "{output:?}");
@@ -37,7 +48,6 @@ fn a_plan_that_does_not_exist_is_refused() {
 }
 
 /// `snapshot --json` is one document, with hooks and without.
-#[test]
 fn a_snapshot_lists_every_listener() {
     let namespace = Namespace::new();
     let listener = Listener::open(&namespace, IPV4, 7);
@@ -48,7 +58,6 @@ fn a_snapshot_lists_every_listener() {
     }
 }
 
-#[test]
 fn a_check_says_what_can_be_measured() {
     let document = json(&output(command().args(["check", "--json"])));
     assert!(document.is_object(), "{document:#}");

@@ -12,7 +12,25 @@ mod command_line;
 mod privileges;
 mod raw_client;
 
-use scenarios::{every_scenario_under, tests_under};
+use std::process::ExitCode;
 
-every_scenario_under!(tracepoint, "tracepoint");
-every_scenario_under!(auto, "auto");
+use libtest_mimic::Arguments;
+use scenarios::{
+    EVERY_SCENARIO,
+    support::trials::{print_told, report_panics},
+    trials_under, without_bpf,
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    report_panics();
+    let mut trials = command_line::trials();
+    trials.extend(privileges::trials());
+    trials.extend(without_bpf::trials());
+    for plan in ["tracepoint", "auto"] {
+        trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_told();
+    conclusion.exit_code()
+}

@@ -6,35 +6,30 @@ use std::{
     process::{self, Command},
 };
 
+use libtest_mimic::Trial;
+
 use crate::{
     command_line::{complaint, output},
-    scenarios::{
-        support::daemon::{Daemon, binary, run_arguments},
-        without_bpf,
+    scenarios::support::{
+        daemon::{Daemon, binary, run_arguments},
+        trials::trials_of,
     },
 };
+
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    trials_of!("privileges": anybody_else_is_told_what_is_missing, anybody_may_run_it_without_hooks)
+}
 
 /// `nobody`.
 const NOBODY: u32 = 65534;
 
-#[test]
-fn the_plan_without_hooks() {
-    without_bpf::the_plan_without_hooks();
-}
-
-#[test]
-fn root_without_the_capabilities_for_bpf() {
-    without_bpf::root_without_the_capabilities_for_bpf();
-}
-
-#[test]
 fn anybody_else_is_told_what_is_missing() {
     let copy = PublicBinary::new("refused");
     let line = complaint(&output(copy.as_nobody().args(run_arguments(&[]))));
     assert!(line.contains("CAP_BPF"), "{line}");
 }
 
-#[test]
 fn anybody_may_run_it_without_hooks() {
     let copy = PublicBinary::new("served");
     let mut command = copy.as_nobody();

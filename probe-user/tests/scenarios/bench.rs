@@ -2,6 +2,7 @@
 use std::{
     cell::RefCell,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,8 +30,10 @@ const LOST_EVENTS: &str = "tcp_backlog_lost_events_total";
 pub(crate) struct Bench {
     /// Where the traffic is.
     pub(crate) namespace: Namespace,
-    daemon: Daemon,
+    daemon: Arc<Daemon>,
     full: bool,
+    /// How often a program had been left out before: no concern of this scenario's.
+    skipped_before: u64,
     start: KernelCounters,
     /// What was counted before in a namespace with the same inode number.
     earlier: KernelCounters,
@@ -48,21 +51,36 @@ pub(crate) struct Moment {
     pub(crate) metrics: Metrics,
     netns: u64,
     full: bool,
+    /// How often the kernel left out one of the daemon's programs since the scenario began: a bound
+    /// for what is missing.
+    pub(crate) skipped: u64,
 }
 
 impl Bench {
-    /// Makes a namespace and starts a daemon.
-    pub(crate) fn new(setup: Setup) -> Self {
+    /// Makes a namespace for the daemon that the scenarios of this set-up share.
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self::between(Namespace::new(), setup.shared_daemon(), setup)
+    }
+
+    /// Makes a namespace and starts a daemon that nobody else looks at, so that what happens between
+    /// two scrapes is known.
+    pub(crate) fn alone(setup: &Setup) -> Self {
         Self::around(Namespace::new(), setup)
     }
 
     /// Starts a daemon when the namespace exists, and maybe holds traffic, already.
-    pub(crate) fn around(namespace: Namespace, setup: Setup) -> Self {
-        let daemon = setup.start_daemon();
-        let full = has_stages(setup, &daemon.scrape());
+    pub(crate) fn around(namespace: Namespace, setup: &Setup) -> Self {
+        Self::between(namespace, Arc::new(setup.start_daemon()), setup)
+    }
+
+    fn between(namespace: Namespace, daemon: Arc<Daemon>, setup: &Setup) -> Self {
+        // Whatever the plan, the namespace is known to the daemon from here on.
+        let metrics = daemon.scrape();
+        let full = has_stages(setup, &metrics);
+        let skipped_before = skipped_in(&metrics);
         let start = namespace.counters();
-        let totals = RefCell::default();
-        Self { namespace, daemon, full, start, earlier: KernelCounters::default(), totals }
+        let (earlier, totals) = Default::default();
+        Self { namespace, daemon, full, skipped_before, start, earlier, totals }
     }
 
     /// Goes on in a new namespace that the daemon has never seen, and does not see before it is
@@ -126,7 +144,8 @@ impl Bench {
         self.check_totals_grow(&metrics);
         ensure(before == after, || format!("the kernel's counters move: {before:?}, {after:?}"))?;
         let (kernel, netns) = (after.since(&self.start), self.namespace.inode());
-        Ok(Moment { kernel, ever: after, metrics, netns, full: self.full })
+        let skipped = skipped_in(&metrics) - self.skipped_before;
+        Ok(Moment { kernel, ever: after, metrics, netns, full: self.full, skipped })
     }
 
     /// No total of the namespace shrinks or vanishes while the daemon runs.
@@ -148,7 +167,7 @@ impl Moment {
     /// The port has exactly these numbers.
     pub(crate) fn expect(&self, address: SocketAddr, expected: Expected) -> Result<(), String> {
         expected
-            .compare(&self.port(address), self.full, self.skipped())
+            .compare(&self.port(address), self.full, self.skipped)
             .map_err(|failure| format!("{address}: {failure}"))
     }
 
@@ -174,16 +193,12 @@ impl Moment {
         (of("overflows"), of("drops"))
     }
 
-    /// How often the kernel left out one of the daemon's programs: a bound for what is missing.
-    pub(crate) fn skipped(&self) -> u64 {
-        self.metrics.value(LOST_EVENTS, &[("reason", "program_skipped")]).unwrap_or_default()
-    }
-
     /// What must hold in every scenario, whatever the traffic was.
     fn check_namespace(&self, earlier: &KernelCounters) -> Result<(), String> {
         // A program that was skipped may have missed an event of any socket of the host; whether it
-        // was one of this scenario's, the counts themselves tell.
-        let lost = self.metrics.sum(LOST_EVENTS, &[]).map(|lost| lost - self.skipped());
+        // was one of this scenario's, the counts themselves tell. Everything else that is lost is
+        // nobody's: then no scenario of this daemon is right.
+        let lost = self.metrics.sum(LOST_EVENTS, &[]).map(|lost| lost - skipped_in(&self.metrics));
         ensure(lost == Some(0), || format!("lost events: {lost:?}"))?;
         let unattributed = self.of_namespace("tcp_backlog_netns_unattributed_overflows_total");
         ensure(unattributed.is_none() == self.full, || {
@@ -215,9 +230,14 @@ impl Moment {
     }
 }
 
+/// How often the kernel left out one of the daemon's programs since the daemon was started.
+fn skipped_in(metrics: &Metrics) -> u64 {
+    metrics.value(LOST_EVENTS, &[("reason", "program_skipped")]).unwrap_or_default()
+}
+
 /// Whether the stages of the handshake can be told apart; checks that a plan that was asked for
 /// is the one that is carried out.
-fn has_stages(setup: Setup, metrics: &Metrics) -> bool {
+fn has_stages(setup: &Setup, metrics: &Metrics) -> bool {
     let methods = metrics.label_values("tcp_backlog_accounting_info", "method");
     let full = match methods.as_slice() {
         ["kernel-counters" | "conditions"] => true,

@@ -11,7 +11,7 @@ use super::{
 
 const CONNECTIONS: u64 = 2_000;
 
-pub(crate) fn two_thousand_connections_are_counted_one_by_one(setup: Setup) {
+pub(crate) fn two_thousand_connections_are_counted_one_by_one(setup: &Setup) {
     let elsewhere = Namespace::new();
     let bench = Bench::new(setup);
     let listener = Listener::open(&bench.namespace, IPV4, 128);
@@ -35,6 +35,6 @@ pub(crate) fn two_thousand_connections_are_counted_one_by_one(setup: Setup) {
         moment.expect(listener.address, expected)?;
         moment.expect(neighbour.address, Expected::default())?;
         let namesake_port = moment.metrics.port(elsewhere.inode(), namesake.address);
-        Expected::default().compare(&namesake_port, bench.full(), moment.skipped())
+        Expected::default().compare(&namesake_port, bench.full(), moment.skipped)
     });
 }

@@ -37,7 +37,7 @@ impl Expected {
         ensure(*seen == expected, || format!("expected {expected:?}\nseen {seen:?}"))
     }
 
-    fn under_a_full_plan(&self) -> PortNumbers {
+    pub(crate) fn under_a_full_plan(&self) -> PortNumbers {
         PortNumbers {
             syn_received: Some(self.syn_received),
             syn_queued: Some(self.syn_queued),
@@ -48,7 +48,7 @@ impl Expected {
         }
     }
 
-    fn under_the_tracepoint_plan(&self) -> PortNumbers {
+    pub(crate) fn under_the_tracepoint_plan(&self) -> PortNumbers {
         PortNumbers {
             overflows_undivided: Some(self.overflows_syn + self.overflows_ack),
             ..self.under_every_plan()

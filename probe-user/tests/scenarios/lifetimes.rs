@@ -13,16 +13,16 @@ use super::{
 const BACKLOG: u32 = 4;
 const CLIENTS: u64 = 12;
 
-pub(crate) fn counts_outlive_a_listener(setup: Setup) {
-    let bench = Bench::new(setup);
+pub(crate) fn counts_outlive_a_listener(setup: &Setup) {
+    let bench = Bench::alone(setup);
     let first = Listener::open_at(&bench.namespace, (IPV4, 8080).into(), BACKLOG);
     close_and_reopen(&bench, first);
 }
 
 /// A socket forgets a port that the kernel chose for it a moment earlier than one of its owner's
 /// choice: before the kernel says that it is closed (`tcp_set_state()` of net/ipv4/tcp.c).
-pub(crate) fn counts_outlive_a_listener_on_a_port_of_the_kernels_choice(setup: Setup) {
-    let bench = Bench::new(setup);
+pub(crate) fn counts_outlive_a_listener_on_a_port_of_the_kernels_choice(setup: &Setup) {
+    let bench = Bench::alone(setup);
     let first = Listener::open(&bench.namespace, IPV4, BACKLOG);
     close_and_reopen(&bench, first);
 }
@@ -60,7 +60,7 @@ fn close_and_reopen(bench: &Bench, first: Listener) {
     drop(clients);
 }
 
-pub(crate) fn a_listener_that_is_older_than_the_daemon(setup: Setup) {
+pub(crate) fn a_listener_that_is_older_than_the_daemon(setup: &Setup) {
     let namespace = Namespace::new();
     let listener = Listener::open(&namespace, IPV4, BACKLOG);
     let clients = connect_in_turn(&namespace, &listener, listener.address, CLIENTS);

@@ -1,12 +1,14 @@
 //! Real connections against the daemon: every number must equal the kernel's own, to the unit.
 //!
 //! A scenario is a function of a [`Setup`]: the same traffic is counted under every plan. Each
-//! runs in a network namespace of its own with a daemon of its own, so all of them may run at
-//! once. [`tests_under!`] makes tests of them.
+//! runs in a network namespace of its own, so all of them may run at once. The scenarios of one
+//! set-up share a daemon, because its start takes longer than most of them; those that need one
+//! which nobody else looks at, or end it, start their own. [`trials_under`] makes trials of them.
 pub(crate) mod bench;
 pub(crate) mod expected;
 pub(crate) mod support;
 
+pub(crate) mod attached;
 pub(crate) mod cycles;
 pub(crate) mod lifetimes;
 pub(crate) mod namespaces;
@@ -18,66 +20,99 @@ pub(crate) mod syn_queue;
 pub(crate) mod synack_retransmits;
 pub(crate) mod without_bpf;
 
-use self::support::daemon::Daemon;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+};
+
+use libtest_mimic::Trial;
+
+use self::support::{
+    daemon::Daemon,
+    trials::{message_of, report_log_on_failure, trial},
+};
+
+/// Its name, and what it does.
+pub(crate) type Scenario = (&'static str, fn(&Setup));
 
 /// How the daemon of a scenario is started.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// The value of `--plan`.
     pub(crate) plan: &'static str,
     /// The value of `--accounting`.
     pub(crate) accounting: &'static str,
+    /// Started by the first scenario that needs it; or why it could not be, which one attempt tells.
+    shared: OnceLock<Result<Arc<Daemon>, String>>,
 }
 
 impl Setup {
     /// Starts a daemon, and waits until it is ready.
-    pub(crate) fn start_daemon(self) -> Daemon {
+    pub(crate) fn start_daemon(&self) -> Daemon {
         Daemon::start(&["--plan", self.plan, "--accounting", self.accounting])
+    }
+
+    /// The daemon that all scenarios of this set-up share.
+    pub(crate) fn shared_daemon(&self) -> Arc<Daemon> {
+        let start = || catch_unwind(AssertUnwindSafe(|| Arc::new(self.start_daemon())));
+        match self.shared.get_or_init(|| start().map_err(|payload| message_of(&*payload))) {
+            Ok(daemon) => {
+                report_log_on_failure(daemon.log());
+                Arc::clone(daemon)
+            }
+            Err(failure) => panic!("{self:?}: no daemon: {failure}"),
+        }
     }
 }
 
-/// A module of tests: these scenarios under one plan.
-macro_rules! tests_under {
-    ($module:ident, $plan:literal, $accounting:literal, $($file:ident::$scenario:ident,)+) => {
-        mod $module {
-            $(
-                #[test]
-                fn $scenario() {
-                    let setup = crate::scenarios::Setup { plan: $plan, accounting: $accounting };
-                    crate::scenarios::$file::$scenario(setup);
-                }
-            )+
-        }
+impl fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "--plan {} --accounting {}", self.plan, self.accounting)
+    }
+}
+
+/// Trials of these scenarios with one set-up, named `module::scenario`. The shared daemon ends with
+/// the last of them, however that ends.
+pub(crate) fn trials_under(
+    module: &str,
+    plan: &'static str,
+    accounting: &'static str,
+    scenarios: &[Scenario],
+) -> Vec<Trial> {
+    let setup = Arc::new(Setup { plan, accounting, shared: OnceLock::new() });
+    let trial_of = |(name, scenario): &Scenario| {
+        let (setup, scenario) = (Arc::clone(&setup), *scenario);
+        trial(format!("{module}::{name}"), move || scenario(&setup))
+    };
+    scenarios.iter().map(trial_of).collect()
+}
+
+/// A table of scenarios, by the names of their files and functions.
+macro_rules! scenarios {
+    ($($file:ident::$scenario:ident,)+) => {
+        &[$((stringify!($scenario), $crate::scenarios::$file::$scenario)),+]
     };
 }
 
-/// A module of tests: every scenario under one plan.
-macro_rules! every_scenario_under {
-    ($module:ident, $plan:literal) => {
-        tests_under!(
-            $module,
-            $plan,
-            "auto",
-            overflow::an_ipv4_listener_that_overflows,
-            overflow::an_ipv6_listener_that_overflows,
-            overflow::a_dual_stack_listener_that_overflows_is_counted_once,
-            cycles::two_thousand_connections_are_counted_one_by_one,
-            several_listeners::two_ports_that_overflow_at_once,
-            several_listeners::four_listeners_that_share_a_port,
-            refused_last_ack::last_acks_that_meet_a_full_accept_queue,
-            lifetimes::counts_outlive_a_listener,
-            lifetimes::counts_outlive_a_listener_on_a_port_of_the_kernels_choice,
-            lifetimes::a_listener_that_is_older_than_the_daemon,
-            namespaces::a_namespace_that_is_younger_than_the_daemon,
-            namespaces::a_namespace_with_the_inode_number_of_a_dead_one,
-            syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
-            syn_queue::syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows,
-            syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
-            synack_retransmits::every_synack_that_is_sent_again,
-            process::sigterm_and_sigint_are_the_ordinary_end,
-            process::two_daemons_at_once,
-        );
-    };
-}
-
-pub(crate) use {every_scenario_under, tests_under};
+/// Every scenario that can be carried out under every plan. Those that take longest come first.
+pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
+    attached::every_hook_says_how_it_is_attached,
+    cycles::two_thousand_connections_are_counted_one_by_one,
+    overflow::an_ipv4_listener_that_overflows,
+    overflow::an_ipv6_listener_that_overflows,
+    overflow::a_dual_stack_listener_that_overflows_is_counted_once,
+    several_listeners::two_ports_that_overflow_at_once,
+    several_listeners::four_listeners_that_share_a_port,
+    refused_last_ack::last_acks_that_meet_a_full_accept_queue,
+    lifetimes::counts_outlive_a_listener,
+    lifetimes::counts_outlive_a_listener_on_a_port_of_the_kernels_choice,
+    lifetimes::a_listener_that_is_older_than_the_daemon,
+    namespaces::a_namespace_that_is_younger_than_the_daemon,
+    namespaces::a_namespace_with_the_inode_number_of_a_dead_one,
+    syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
+    syn_queue::syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows,
+    syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
+    synack_retransmits::every_synack_that_is_sent_again,
+    process::sigterm_and_sigint_are_the_ordinary_end,
+    process::two_daemons_at_once,
+];

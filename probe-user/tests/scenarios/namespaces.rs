@@ -9,8 +9,8 @@ use super::{
 const BACKLOG: u32 = 4;
 const PORT: u16 = 8080;
 
-pub(crate) fn a_namespace_that_is_younger_than_the_daemon(setup: Setup) {
-    let bench = Bench::new(setup).move_to_unknown();
+pub(crate) fn a_namespace_that_is_younger_than_the_daemon(setup: &Setup) {
+    let bench = Bench::alone(setup).move_to_unknown();
     overflow_between_two_scrapes(&bench, 12, Expected::default());
 }
 
@@ -20,8 +20,8 @@ pub(crate) fn a_namespace_that_is_younger_than_the_daemon(setup: Setup) {
 ///
 /// Without hooks on the kernel's functions a new namespace is known by counters that went back, so
 /// less is refused in it than was in the dead one.
-pub(crate) fn a_namespace_with_the_inode_number_of_a_dead_one(setup: Setup) {
-    let bench = Bench::new(setup);
+pub(crate) fn a_namespace_with_the_inode_number_of_a_dead_one(setup: &Setup) {
+    let bench = Bench::alone(setup);
     let dead = overflow_between_two_scrapes(&bench, 12, Expected::default());
     let bench = bench.move_to_namesake();
     overflow_between_two_scrapes(&bench, 8, dead);

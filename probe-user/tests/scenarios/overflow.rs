@@ -14,20 +14,20 @@ use super::{
 const BACKLOG: u32 = 4;
 const CLIENTS: u64 = 12;
 
-pub(crate) fn an_ipv4_listener_that_overflows(setup: Setup) {
+pub(crate) fn an_ipv4_listener_that_overflows(setup: &Setup) {
     overflow(setup, IPV4, IPV4);
 }
 
-pub(crate) fn an_ipv6_listener_that_overflows(setup: Setup) {
+pub(crate) fn an_ipv6_listener_that_overflows(setup: &Setup) {
     overflow(setup, IPV6, IPV6);
 }
 
 /// IPv4 handshakes of a listener on `::` pass through the functions of both protocols.
-pub(crate) fn a_dual_stack_listener_that_overflows_is_counted_once(setup: Setup) {
+pub(crate) fn a_dual_stack_listener_that_overflows_is_counted_once(setup: &Setup) {
     overflow(setup, ANY_IPV6, IPV4);
 }
 
-fn overflow(setup: Setup, bound_to: IpAddr, connected_to: IpAddr) {
+fn overflow(setup: &Setup, bound_to: IpAddr, connected_to: IpAddr) {
     let bench = Bench::new(setup);
     let listener = Listener::open(&bench.namespace, bound_to, BACKLOG);
     let mut target = listener.address;

@@ -10,16 +10,16 @@ use super::{
     },
 };
 
-pub(crate) fn sigterm_and_sigint_are_the_ordinary_end(setup: Setup) {
+pub(crate) fn sigterm_and_sigint_are_the_ordinary_end(setup: &Setup) {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut daemon = setup.start_daemon();
         let status = daemon.end_with(signal);
-        assert_eq!(status.code(), Some(0), "{signal}: {status}\n{}", daemon.log());
+        assert_eq!(status.code(), Some(0), "{signal}: {status}\n{}", daemon.log().text());
     }
 }
 
 /// Neither takes the other's hooks away, nor counts what the other counts twice.
-pub(crate) fn two_daemons_at_once(setup: Setup) {
+pub(crate) fn two_daemons_at_once(setup: &Setup) {
     let bench = Bench::new(setup);
     let other = setup.start_daemon();
     let listener = Listener::open(&bench.namespace, IPV4, 4);

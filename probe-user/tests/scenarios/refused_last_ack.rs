@@ -15,7 +15,7 @@ const LATE: u64 = 4;
 /// Longer than the test: no SYN-ACK is sent again because of the deferral alone.
 const DEFERRAL_SECONDS: u32 = 600;
 
-pub(crate) fn last_acks_that_meet_a_full_accept_queue(setup: Setup) {
+pub(crate) fn last_acks_that_meet_a_full_accept_queue(setup: &Setup) {
     let bench = Bench::new(setup);
     let listener = Listener::open(&bench.namespace, IPV4, BACKLOG);
     listener.defer_accept(DEFERRAL_SECONDS);

@@ -15,7 +15,7 @@ use super::{
 const THREADS: usize = 2;
 const CLIENTS: u64 = 40;
 
-pub(crate) fn two_ports_that_overflow_at_once(setup: Setup) {
+pub(crate) fn two_ports_that_overflow_at_once(setup: &Setup) {
     let bench = Bench::new(setup);
     let listeners = [4, 16].map(|backlog| Listener::open(&bench.namespace, IPV4, backlog));
 
@@ -64,7 +64,7 @@ fn connect_at_once(bench: &Bench, listeners: &[Listener]) -> Vec<Client> {
 }
 
 /// Each has a queue of its own; the port is charged for all of them.
-pub(crate) fn four_listeners_that_share_a_port(setup: Setup) {
+pub(crate) fn four_listeners_that_share_a_port(setup: &Setup) {
     const SHARED_CLIENTS: u64 = 100;
     let bench = Bench::new(setup);
     let first = Listener::open_shared(&bench.namespace, (IPV4, 0).into(), 4);

@@ -19,7 +19,7 @@ const CLIENTS: u64 = 12;
 const DEFERRAL_SECONDS: u32 = 600;
 
 /// Without SYN cookies the SYN is dropped.
-pub(crate) fn syns_that_a_full_syn_queue_drops_are_no_overflows(setup: Setup) {
+pub(crate) fn syns_that_a_full_syn_queue_drops_are_no_overflows(setup: &Setup) {
     let bench = Bench::new(setup);
     bench.namespace.set_sysctl("ipv4.tcp_syncookies", 0);
     let (listener, clients) = fill_the_syn_queue(&bench, BACKLOG);
@@ -30,7 +30,7 @@ pub(crate) fn syns_that_a_full_syn_queue_drops_are_no_overflows(setup: Setup) {
 
 /// Without SYN cookies the last quarter of `tcp_max_syn_backlog` is kept for clients that were
 /// here before: a drop that the kernel counts nowhere but in `ListenDrops`.
-pub(crate) fn syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows(setup: Setup) {
+pub(crate) fn syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows(setup: &Setup) {
     let bench = Bench::new(setup);
     bench.namespace.set_sysctl("ipv4.tcp_syncookies", 0);
     bench.namespace.set_sysctl("ipv4.tcp_max_syn_backlog", 8);
@@ -42,7 +42,7 @@ pub(crate) fn syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows(set
 
 /// With SYN cookies nothing is lost: such handshakes end in the accept queue without having been
 /// in the SYN queue, until that is full as well.
-pub(crate) fn cookies_of_a_full_syn_queue_are_no_drops(setup: Setup) {
+pub(crate) fn cookies_of_a_full_syn_queue_are_no_drops(setup: &Setup) {
     let bench = Bench::new(setup);
     bench.namespace.set_sysctl("ipv4.tcp_syncookies", 1);
     let (listener, clients) = fill_the_syn_queue(&bench, BACKLOG);

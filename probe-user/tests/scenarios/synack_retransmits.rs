@@ -12,7 +12,7 @@ const DEFERRAL_SECONDS: u32 = 1;
 
 /// `TCP_DEFER_ACCEPT` leaves the bare last ACKs aside until its time is over: then the SYN-ACK
 /// is sent again, and the client's answer to that is taken.
-pub(crate) fn every_synack_that_is_sent_again(setup: Setup) {
+pub(crate) fn every_synack_that_is_sent_again(setup: &Setup) {
     let bench = Bench::new(setup);
     let listener = Listener::open(&bench.namespace, IPV4, 16);
     listener.defer_accept(DEFERRAL_SECONDS);

@@ -1,6 +1,7 @@
 //! Where no hook can be attached the daemon still serves what the kernel tells anybody.
 use std::process::Command;
 
+use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use super::support::{
@@ -8,14 +9,20 @@ use super::support::{
     metrics::{Metrics, PortNumbers},
     namespace::Namespace,
     sockets::{Client, IPV4, Listener, connect_in_turn},
+    trials::trials_of,
     wait::{ensure, wait_until},
 };
 
 const BACKLOG: u32 = 4;
 const CLIENTS: u64 = 12;
 
+/// Every trial of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    trials_of!("no_hooks": the_plan_without_hooks, root_without_the_capabilities_for_bpf)
+}
+
 /// `--plan none`.
-pub(crate) fn the_plan_without_hooks() {
+fn the_plan_without_hooks() {
     let namespace = Namespace::new();
     let daemon = Daemon::start(&["--plan", "none"]);
     let (listener, clients) = overflow(&namespace);
@@ -25,7 +32,7 @@ pub(crate) fn the_plan_without_hooks() {
 
 /// As root in a container, or in a service whose bounding set is too small: bpf(2) is refused, and
 /// so is a look into other namespaces.
-pub(crate) fn root_without_the_capabilities_for_bpf() {
+fn root_without_the_capabilities_for_bpf() {
     let namespace = Namespace::new();
     namespace.run(|| {
         // What this thread starts has no more than is left here. The thread ends with the test.
@@ -38,7 +45,7 @@ pub(crate) fn root_without_the_capabilities_for_bpf() {
     let daemon = Daemon::start_in(&namespace, command);
     let (listener, clients) = overflow(&namespace);
     compare(&namespace, &listener, || daemon.scrape_in(&namespace));
-    let log = daemon.log();
+    let log = daemon.log().text();
     let warnings = log.lines().filter(|line| line.contains("\"WARN\""));
     let explanations = warnings.filter(|line| line.contains("CAP_BPF")).count();
     assert_eq!(explanations, 1, "one warning says what is missing");

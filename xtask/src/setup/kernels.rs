@@ -55,7 +55,7 @@ pub(crate) const KERNEL_LINES: [KernelLine; 4] = [
 ];
 
 /// The lines `cargo xtask test` boots.
-pub(crate) const TESTED_LINES: [&str; 1] = ["6.1"];
+pub(crate) const TESTED_LINES: [&str; 4] = ["5.10", "6.1", "6.12", "7.2"];
 
 /// A kernel that is ready to boot.
 pub(crate) struct Kernel {

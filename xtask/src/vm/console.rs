@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::matrix::Findings;
 use crate::libtest::{Counts, Follower};
 
 /// Lines of our own init begin so.
@@ -26,6 +27,8 @@ pub(crate) struct Console {
     pub(crate) exit_code: Option<i32>,
     /// Lines by which the kernel says that it is broken.
     pub(crate) complaints: Vec<String>,
+    /// What the tests tell beside their results.
+    pub(crate) findings: Findings,
     tests: Follower,
 }
 
@@ -43,6 +46,7 @@ impl Console {
                     self.message(message.trim());
                 } else {
                     self.tests.line(line);
+                    self.findings.line(line);
                 }
             }
         }

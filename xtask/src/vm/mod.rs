@@ -4,27 +4,28 @@
 //! programs (busybox, the daemon, the test binary and a script as init) and two modules.
 
 mod boot;
+pub(crate) mod compatibility;
 mod console;
 mod initramfs;
+mod matrix;
+mod pack;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use self::boot::Machine;
-use self::console::Console;
-use self::initramfs::Initramfs;
+use self::console::{Console, Verdict};
+use self::matrix::Matrix;
+use self::pack::{Programs, build_tests, pack};
 use crate::libtest::Counts;
 use crate::setup::kernels::{Kernel, TESTED_LINES};
 use crate::setup::{self, Lab};
-use crate::{AlreadyReported, build, processes, workspace};
-
-/// The daemon's path inside.
-const DAEMON: &str = "/bin/tcp-backlog-probe";
-const INIT: &str = include_str!("init.sh");
+use crate::{AlreadyReported, build, workspace};
 
 /// A kernel under an emulator may die on the way to init through no fault of ours. Past that
 /// point nothing is tried twice.
@@ -35,6 +36,9 @@ const MOST_LINES_OF_FAILURES: usize = 400;
 
 /// Seconds. Instructions are emulated one by one: a minute of tests on a real CPU is several here.
 const DEADLINE: u64 = 1200;
+
+/// Machines at once.
+const MACHINES: usize = 2;
 
 /// Runs the tests of tests/in_vm on kernels of the lab
 #[derive(clap::Args)]
@@ -48,6 +52,9 @@ pub(crate) struct Arguments {
     /// How long the tests of one kernel may take
     #[arg(long, value_name = "SECONDS", default_value_t = DEADLINE)]
     deadline: u64,
+    /// How many machines run at once. Much of a test is waiting for the kernel's timers
+    #[arg(long, value_name = "NUMBER", default_value_t = MACHINES)]
+    machines: usize,
     /// Run this static program instead of the tests
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -62,6 +69,7 @@ impl Default for Arguments {
             kernels: TESTED_LINES.map(str::to_owned).to_vec(),
             verbose: false,
             deadline: DEADLINE,
+            machines: MACHINES,
             program: None,
             test_arguments: Vec::new(),
         }
@@ -71,7 +79,7 @@ impl Default for Arguments {
 /// The command itself.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let labels: Vec<&str> = arguments.kernels.iter().map(String::as_str).collect();
-    let counts = count(&setup::lab(&labels)?, arguments)?;
+    let counts = boot_all(&setup::lab(&labels)?, arguments)?.counts;
     println!("{counts}");
     if counts.failed > 0 {
         return Err(AlreadyReported.into());
@@ -79,8 +87,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Boots each kernel of the lab, one after the other, and adds up the tests.
-pub(crate) fn count(lab: &Lab, arguments: &Arguments) -> Result<Counts> {
+/// What came of a run on one or more kernels.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) counts: Counts,
+    pub(crate) matrix: Matrix,
+}
+
+/// Boots each kernel of the lab, adds up the tests and shows the matrix.
+pub(crate) fn boot_all(lab: &Lab, arguments: &Arguments) -> Result<Results> {
     let daemon = build::daemon(true, true)?;
     let tests = match &arguments.program {
         Some(program) => program.clone(),
@@ -89,17 +104,41 @@ pub(crate) fn count(lab: &Lab, arguments: &Arguments) -> Result<Counts> {
     let folder = log_folder();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let _turn = wait_for_turn(&folder)?;
-    let mut counts = Counts::default();
-    for kernel in &lab.kernels {
-        let initramfs = folder.join(format!("{}.cpio", kernel.label));
-        let programs = Programs { busybox: &lab.busybox, daemon: &daemon, tests: &tests };
-        pack(&initramfs, &programs, &kernel.modules, &arguments.test_arguments)?;
-        counts += run_on(kernel, lab, &initramfs, arguments)?;
+    let programs = Programs { busybox: &lab.busybox, daemon: &daemon, tests: &tests };
+    let mut results = Results::default();
+    for (verdict, kernel) in boot_some_at_once(lab, programs, arguments)? {
+        results.counts += verdict.counts;
+        results.matrix.0.push(kernel);
     }
-    Ok(counts)
+    print!("{}", results.matrix.hooks());
+    print!("{}", results.matrix.scenarios());
+    Ok(results)
 }
 
-/// Logs have fixed names and machines want a whole CPU each: one run at a time, in a target folder.
+/// What is known of a machine that is off again.
+type Outcome = (Verdict, matrix::Kernel);
+
+/// Keeps so many machines running as are asked for, and gives what came of them in the kernels' order.
+fn boot_some_at_once(lab: &Lab, programs: Programs<'_>, arguments: &Arguments) -> Result<Vec<Outcome>> {
+    let waiting = Mutex::new(lab.kernels.iter().enumerate());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..arguments.machines.max(1) {
+            scope.spawn(|| {
+                while let Some((order, kernel)) = next() {
+                    let outcome = run_on(kernel, lab, programs, arguments);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((order, outcome));
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|(order, _)| *order);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Logs have fixed names and machines want whole CPUs: one run at a time, in a target folder.
 fn wait_for_turn(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let advice = || format!("cannot lock {}", path.display());
@@ -115,26 +154,34 @@ fn log_folder() -> PathBuf {
     workspace::target().join("lab")
 }
 
-fn run_on(kernel: &Kernel, lab: &Lab, initramfs: &Path, arguments: &Arguments) -> Result<Counts> {
+fn run_on(kernel: &Kernel, lab: &Lab, programs: Programs<'_>, arguments: &Arguments) -> Result<Outcome> {
+    let initramfs = log_folder().join(format!("{}.cpio", kernel.label));
+    pack(&initramfs, &programs, &kernel.modules, &arguments.test_arguments)?;
     let log = log_folder().join(format!("{}.log", kernel.label));
     let machine = Machine {
         emulator: &lab.emulator,
         kernel,
-        initramfs,
+        initramfs: &initramfs,
         log: &log,
         deadline: Duration::from_secs(arguments.deadline),
         verbose: arguments.verbose,
     };
     let started = Instant::now();
-    let console = boot_until_init(&machine)?;
+    let mut console = boot_until_init(&machine)?;
     let release = console.release.clone().unwrap_or_else(|| "that never reached init".to_owned());
+    let findings = std::mem::take(&mut console.findings);
     let verdict = console.verdict();
-    println!("vm {}: kernel {release}: {verdict} ({:.1} s)", kernel.label, started.elapsed().as_secs_f32());
+    let seconds = started.elapsed().as_secs_f32();
+    let mut report = format!("vm {}: kernel {release}: {verdict} ({seconds:.1} s)\n", kernel.label);
+    let kernel = matrix::Kernel { label: kernel.label, release, findings };
     if verdict.counts.failed > 0 {
-        println!("vm {}: the log is {}", kernel.label, log.display());
-        print!("{}", failures_in(&fs::read_to_string(&log).unwrap_or_default()));
+        report += &format!("vm {}: the log is {}\n", kernel.label, log.display());
+        report += &failures_in(&fs::read_to_string(&log).unwrap_or_default());
     }
-    Ok(verdict.counts)
+    report += &Matrix(vec![kernel.clone()]).scenarios();
+    // At once: another machine may be done at the same time.
+    print!("{report}");
+    Ok((verdict, kernel))
 }
 
 /// What the test binary says of its failures, which it does at the end; bounded.
@@ -152,87 +199,4 @@ fn boot_until_init(machine: &Machine<'_>) -> Result<Console> {
         println!("vm {}: boot {attempt} of {BOOTS} did not reach init", machine.kernel.label);
     }
     machine.boot()
-}
-
-/// Compiles tests/in_vm, static and with the daemon's own profile, so that its library is compiled
-/// once for both.
-fn build_tests() -> Result<PathBuf> {
-    let mut cargo = workspace::cargo("test");
-    cargo
-        .args(["--package", "tcp-backlog-probe", "--test", "in_vm", "--release"])
-        .args(["--no-run", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit());
-    build::link_statically(&mut cargo);
-    let messages = processes::output_of(&mut cargo).context("the tests of the lab did not compile")?;
-    executable_in(&messages).context("cargo built no test binary in_vm")
-}
-
-/// The program in cargo's messages, one JSON object a line.
-fn executable_in(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == "in_vm"))
-        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-}
-
-/// The static programs of a lab machine.
-struct Programs<'a> {
-    busybox: &'a Path,
-    daemon: &'a Path,
-    tests: &'a Path,
-}
-
-fn pack(
-    archive: &Path,
-    programs: &Programs<'_>,
-    modules: &[PathBuf],
-    test_arguments: &[String],
-) -> Result<()> {
-    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let mut initramfs = Initramfs::create(archive)?;
-    for folder in ["bin", "dev", "modules"] {
-        initramfs.folder(folder)?;
-    }
-    initramfs.device("dev/console", 5, 1)?;
-    initramfs.program("init", INIT.as_bytes())?;
-    initramfs.program("run-tests", test_script(test_arguments).as_bytes())?;
-    initramfs.program("bin/busybox", &read(programs.busybox)?)?;
-    initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
-    initramfs.program("bin/in_vm", &read(programs.tests)?)?;
-    for (order, module) in modules.iter().enumerate() {
-        let name = module.file_name().context("a module without a name")?.to_string_lossy();
-        initramfs.program(&format!("modules/{order}-{name}"), &read(module)?)?;
-    }
-    initramfs.finish()?;
-    Ok(())
-}
-
-fn test_script(arguments: &[String]) -> String {
-    let quoted = arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', r"'\''")));
-    // Without the variable the tests look for the daemon where cargo built it.
-    format!(
-        "#!/bin/sh\nexport RUST_BACKTRACE=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
-        quoted.collect::<String>()
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_test_binary_is_found_in_cargos_messages() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/no\"}\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"in_vm\"},\"executable\":null}\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"in_vm\"},\"executable\":\"/yes\"}\nplain\n";
-        assert_eq!(executable_in(messages), Some(PathBuf::from("/yes")));
-        assert_eq!(executable_in(""), None);
-    }
-
-    #[test]
-    fn arguments_reach_the_test_binary_unchanged() {
-        let script = test_script(&["--exact".to_owned(), "it's".to_owned()]);
-        assert!(script.ends_with("exec /bin/in_vm '--exact' 'it'\\''s'\n"), "{script}");
-    }
 }

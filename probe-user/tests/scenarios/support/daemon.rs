@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{
     metrics::Metrics,
     namespace::{Namespace, bring_loopback_up},
+    trials::report_log_on_failure,
     wait::{PATIENCE, ensure, wait_until},
 };
 
@@ -74,6 +75,7 @@ impl Daemon {
     }
 
     fn ready(mut self) -> Self {
+        report_log_on_failure(&self.log);
         self.address = wait_until("the daemon is ready", || {
             if let Ok(Some(status)) = self.process.try_wait() {
                 panic!("the daemon ended before it was ready: {status}");
@@ -95,8 +97,8 @@ impl Daemon {
     }
 
     /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.text()
+    pub(crate) const fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Sends a signal and waits for the end.
@@ -115,19 +117,21 @@ impl Drop for Daemon {
         // Both fail only when it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        if thread::panicking() {
-            eprintln!("--- log of the daemon ---\n{}---", self.log.text());
-        }
     }
 }
 
 /// Standard error of a process, as far as it has come.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(crate) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether both are the log of one daemon.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn append(&self, line: &str) {

@@ -78,6 +78,11 @@ impl Metrics {
             .collect()
     }
 
+    /// A label of the first series of this name that has these labels.
+    pub(crate) fn label(&self, name: &str, labels: &[(&str, &str)], label: &str) -> Option<&str> {
+        self.with_labels(name, labels).next()?.labels.get(label).map(String::as_str)
+    }
+
     /// The inode numbers of all namespaces that are mentioned.
     pub(crate) fn namespaces(&self) -> BTreeSet<u64> {
         self.series.iter().filter_map(|series| series.labels.get("netns")?.parse().ok()).collect()

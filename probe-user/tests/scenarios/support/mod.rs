@@ -5,4 +5,5 @@ pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod sockets;
+pub(crate) mod trials;
 pub(crate) mod wait;

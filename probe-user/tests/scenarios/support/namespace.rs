@@ -8,7 +8,7 @@
 //! A process lives in it as well, because namespaces are found by their processes.
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
@@ -28,6 +28,10 @@ use super::{kernel_counters::KernelCounters, wait::wait_until};
 /// Held while a namespace is made.
 static MAKING: Mutex<()> = Mutex::new(());
 
+/// Namespaces that nobody is in any more. As long as they are open here the kernel does not hand out
+/// their inode numbers again: a daemon would go on with the counts of the dead one, rightly so.
+static DEAD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A network namespace with nothing in it but its loopback interface.
@@ -36,13 +40,15 @@ pub(crate) struct Namespace {
     thread: Option<JoinHandle<()>>,
     resident: Option<Child>,
     inode: u64,
+    /// Open from the start: nothing can fail then when it ends.
+    handle: Option<File>,
 }
 
 impl Namespace {
     /// Makes one; needs CAP_SYS_ADMIN.
     pub(crate) fn new() -> Self {
         let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        Self::make()
+        Self::make().with_a_number_of_its_own()
     }
 
     /// Makes one whose inode number is not among those that `known` gives. Other tests' namespaces
@@ -54,7 +60,7 @@ impl Namespace {
         loop {
             let namespace = Self::make();
             if !known.contains(&namespace.inode) {
-                return namespace;
+                return namespace.with_a_number_of_its_own();
             }
             // Kept for now, so that the next one gets another number.
             namesakes.push(namespace);
@@ -63,16 +69,17 @@ impl Namespace {
 
     /// Ends this one and makes another with the same inode number. No other test may make one in
     /// between, or it would get that number.
-    pub(crate) fn into_namesake(self) -> Self {
+    pub(crate) fn into_namesake(mut self) -> Self {
         let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let inode = self.inode;
+        self.handle = None;
         drop(self);
         // The kernel tidies up a dead namespace in its own time.
         let mut others = Vec::new();
         wait_until("a namespace with the inode number of a dead one", || {
             let namespace = Self::make();
             if namespace.inode == inode {
-                return Ok(namespace);
+                return Ok(namespace.with_a_number_of_its_own());
             }
             let failure = format!("{} for {inode}", namespace.inode);
             others.push(namespace);
@@ -90,7 +97,8 @@ impl Namespace {
             .name("namespace".into())
             .spawn(move || queue.iter().for_each(|job| job()))
             .expect("a thread for the namespace");
-        let mut namespace = Self { jobs: Some(jobs), thread: Some(thread), resident: None, inode: 0 };
+        let mut namespace =
+            Self { jobs: Some(jobs), thread: Some(thread), resident: None, inode: 0, handle: None };
         namespace.inode = namespace.run(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace (root is needed)");
             bring_loopback_up();
@@ -103,6 +111,13 @@ impl Namespace {
             cat.spawn().expect("`cat` as the namespace's process")
         }));
         namespace
+    }
+
+    /// Keeps its inode number from being handed out again when it has ended.
+    fn with_a_number_of_its_own(mut self) -> Self {
+        let open = || File::open("/proc/thread-self/ns/net").expect("a descriptor of the namespace");
+        self.handle = Some(self.run(open));
+        self
     }
 
     /// Its inode number: the label `netns`.
@@ -151,6 +166,7 @@ impl Drop for Namespace {
             // Closes its standard input first.
             let _ = resident.wait();
         }
+        DEAD.lock().unwrap_or_else(PoisonError::into_inner).extend(self.handle.take());
     }
 }
 

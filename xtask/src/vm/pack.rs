@@ -1,0 +1,99 @@
+//! What a lab machine is made of: static programs, modules and a script as init.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+
+use super::initramfs::Initramfs;
+use crate::{build, processes, workspace};
+
+/// The daemon's path inside.
+const DAEMON: &str = "/bin/tcp-backlog-probe";
+const INIT: &str = include_str!("init.sh");
+
+/// Compiles tests/in_vm, static and with the daemon's own profile, so that its library is compiled
+/// once for both.
+pub(super) fn build_tests() -> Result<PathBuf> {
+    let mut cargo = workspace::cargo("test");
+    cargo
+        .args(["--package", "tcp-backlog-probe", "--test", "in_vm", "--release"])
+        .args(["--no-run", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    build::link_statically(&mut cargo);
+    let messages = processes::output_of(&mut cargo).context("the tests of the lab did not compile")?;
+    executable_in(&messages).context("cargo built no test binary in_vm")
+}
+
+/// The program in cargo's messages, one JSON object a line.
+fn executable_in(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == "in_vm"))
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+}
+
+/// The static programs of a lab machine.
+#[derive(Clone, Copy)]
+pub(super) struct Programs<'a> {
+    pub(super) busybox: &'a Path,
+    pub(super) daemon: &'a Path,
+    pub(super) tests: &'a Path,
+}
+
+/// Writes the root file system of a machine.
+pub(super) fn pack(
+    archive: &Path,
+    programs: &Programs<'_>,
+    modules: &[PathBuf],
+    test_arguments: &[String],
+) -> Result<()> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut initramfs = Initramfs::create(archive)?;
+    for folder in ["bin", "dev", "modules"] {
+        initramfs.folder(folder)?;
+    }
+    initramfs.device("dev/console", 5, 1)?;
+    initramfs.program("init", INIT.as_bytes())?;
+    initramfs.program("run-tests", test_script(test_arguments).as_bytes())?;
+    initramfs.program("bin/busybox", &read(programs.busybox)?)?;
+    initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
+    initramfs.program("bin/in_vm", &read(programs.tests)?)?;
+    for (order, module) in modules.iter().enumerate() {
+        let name = module.file_name().context("a module without a name")?.to_string_lossy();
+        initramfs.program(&format!("modules/{order}-{name}"), &read(module)?)?;
+    }
+    initramfs.finish()?;
+    Ok(())
+}
+
+fn test_script(arguments: &[String]) -> String {
+    let quoted = arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', r"'\''")));
+    // Without the variable the tests look for the daemon where cargo built it.
+    format!(
+        "#!/bin/sh\nexport RUST_BACKTRACE=1 NO_COLOR=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
+        quoted.collect::<String>()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_binary_is_found_in_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/no\"}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"in_vm\"},\"executable\":null}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"in_vm\"},\"executable\":\"/yes\"}\nplain\n";
+        assert_eq!(executable_in(messages), Some(PathBuf::from("/yes")));
+        assert_eq!(executable_in(""), None);
+    }
+
+    #[test]
+    fn arguments_reach_the_test_binary_unchanged() {
+        let script = test_script(&["--exact".to_owned(), "it's".to_owned()]);
+        assert!(script.ends_with("exec /bin/in_vm '--exact' 'it'\\''s'\n"), "{script}");
+    }
+}
