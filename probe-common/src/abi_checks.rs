@@ -17,7 +17,7 @@ const _: () = {
     assert!(size_of::<ListenerSlot>() == 4 + 2 + 2);
     assert!(size_of::<ListenerIdentity>() == 4 * 8 + size_of::<PortKey>());
     assert!(size_of::<AddressRange>() == 2 * 8);
-    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 4 * 4);
+    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 6 * 4);
     assert!(size_of::<KernelOffsets>() == KernelOffsets::FIELDS * 4);
     assert!(Loss::ALL.len() == Loss::COUNT as usize);
 };

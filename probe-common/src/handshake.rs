@@ -26,7 +26,7 @@ pub struct PortKey {
 /// Declares [`HandshakeCounters`], so that no list of its fields can forget one.
 macro_rules! handshake_counters {
     ($($(#[$documentation:meta])* $field:ident,)+) => {
-        /// Totals of one listener on one CPU; the value of the `HANDSHAKE` map.
+        /// Totals of one listener on one CPU; a value of the `HANDSHAKE` map.
         ///
         /// Every field only grows. Which of them move depends on the plan: the user side
         /// knows from the attached hooks which fields mean something.

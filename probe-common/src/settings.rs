@@ -34,8 +34,12 @@ pub struct Settings {
     pub last_ack_from_caller: u32,
     /// Not 0: `inet_csk_reqsk_queue_hash_add()` returns nothing and cannot fail (up to 6.0, 6.8, 6.9).
     pub syn_queued_cannot_fail: u32,
+    /// Rows of totals that each CPU has in the `HANDSHAKE` map.
+    pub rows: u32,
     /// Unused; keeps the size a multiple of eight.
     pub reserved: u32,
+    /// Not 0: `bpf_probe_read_kernel()` may be called. Lockdown refuses every program that has the call.
+    pub may_probe: u32,
 }
 
 impl Settings {
@@ -45,7 +49,9 @@ impl Settings {
         accounting: 0,
         last_ack_from_caller: 0,
         syn_queued_cannot_fail: 0,
+        rows: 0,
         reserved: 0,
+        may_probe: 1,
     };
 }
 

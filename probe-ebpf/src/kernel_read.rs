@@ -40,12 +40,16 @@ impl KernelRead for Direct {
     }
 }
 
-/// `bpf_probe_read_kernel()`, for pointers that are plain numbers to the verifier.
+/// `bpf_probe_read_kernel()`, for pointers that are plain numbers to the verifier. `None` where the
+/// kernel does not allow it: the verifier has removed the call then.
 pub(crate) struct Probed;
 
 impl KernelRead for Probed {
     #[inline(always)]
     fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T> {
+        if global!(SETTINGS.may_probe) == 0 {
+            return None;
+        }
         let address = base.wrapping_byte_add(offset as usize).cast::<T>();
         // SAFETY: the helper checks the address and copies; every bit pattern is a valid `T` here.
         unsafe { bpf_probe_read_kernel(address) }.ok()

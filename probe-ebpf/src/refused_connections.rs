@@ -39,7 +39,8 @@ impl Packet {
 }
 
 /// Connections that are remembered at most: 512 KiB.
-const PLACES: u32 = 1 << 16;
+const PLACES: u32 = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 16;
 
 #[map]
 static REFUSED_CONNECTIONS: Array<u64> = Array::with_max_entries(PLACES, 0);
@@ -55,7 +56,7 @@ const TCP_SEQUENCE: u32 = 4;
 #[inline(always)]
 pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
     let Some(fingerprint) = fingerprint else { return true };
-    let Some(place) = REFUSED_CONNECTIONS.get_ptr_mut(fingerprint as u32 % PLACES) else { return true };
+    let Some(place) = REFUSED_CONNECTIONS.get_ptr_mut(place_of(fingerprint)) else { return true };
     // SAFETY: an aligned map value, checked by the verifier. Two CPUs may write at once: one is forgotten.
     unsafe {
         if place.read_volatile() == fingerprint {
@@ -64,6 +65,13 @@ pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
         place.write_volatile(fingerprint);
     }
     true
+}
+
+/// Where it is remembered: by its lowest bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+const fn place_of(fingerprint: u64) -> u32 {
+    fingerprint as u32 % PLACES
 }
 
 /// What tells a connection to the listener in `row` from others.

@@ -3,7 +3,7 @@
 //! The way from a listener to its row is a cache: when an entry is missing, gone or stale, the
 //! listener gets a new row for the same port, and the port's total is the sum over its rows. So
 //! nothing that is missed here loses a count.
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use probe_common::{
     handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
@@ -11,10 +11,10 @@ use probe_common::{
 };
 
 use crate::{
-    count::{atomic_add, lose},
+    count::lose,
     kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
     settings::global,
-    shared_maps::{FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, PORT_ROWS, ROWS_TAKEN},
+    shared_maps::{FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, PORT_ROWS},
 };
 
 /// `BPF_NOEXIST` of `linux/bpf.h`.
@@ -31,7 +31,9 @@ pub(crate) fn counters_of<R: KernelRead>(listener: KernelPointer) -> Option<*mut
 /// This CPU's totals in a row.
 #[inline(always)]
 pub(crate) fn counters_in(row: u32) -> Option<*mut HandshakeCounters> {
-    HANDSHAKE.get_ptr_mut(row)
+    // SAFETY: no argument, no effect but the answer. The program stays on its CPU.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    HANDSHAKE.get_ptr_mut(cpu.wrapping_mul(global!(SETTINGS.rows)).wrapping_add(row))
 }
 
 /// The row of a listener; one is given to it if it has none.
@@ -141,9 +143,6 @@ fn take_row(identity: &ListenerIdentity) -> Option<ListenerSlot> {
     for _ in 0..ATTEMPTS {
         if let Ok(popped) = FREE_ROWS.pop() {
             let Some(row) = popped else { break };
-            if let Some(taken) = ROWS_TAKEN.get_ptr_mut(0) {
-                atomic_add(taken, 1);
-            }
             let place = LISTENER_ROWS.get_ptr_mut(row)?;
             // SAFETY: a map value, checked by the verifier; the row is nobody else's.
             unsafe { place.write(*identity) };

@@ -1,7 +1,11 @@
 //! The maps that every hook writes.
+//!
+//! What the user side reads regularly can be mapped into its memory (`BPF_F_MMAPABLE`, 5.5). That is not
+//! for speed alone: while bpf(2) looks a value up, the kernel leaves out the programs of kprobes on that CPU
+//! (`bpf_disable_instrumentation()`), and a packet that comes in then would not be counted.
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Stack},
+    maps::{Array, HashMap, Stack},
 };
 use probe_common::{
     handshake::{HandshakeCounters, PortKey},
@@ -9,14 +13,18 @@ use probe_common::{
     loss::Loss,
 };
 
-/// Totals per row and CPU. The user side sets the number of rows by the number of CPUs, so that the
-/// memory stays within its budget; the maps below that are about rows have as many entries.
+/// `BPF_F_MMAPABLE` of `linux/bpf.h`.
+const MAPPABLE: u32 = 1 << 10;
+
+/// Totals per CPU and row: all rows of the first CPU, then all of the second. The user side sets the
+/// number of rows by the number of CPUs, so that the memory stays within its budget; the maps below
+/// that are about rows have an entry for each.
 #[map]
-pub(crate) static HANDSHAKE: PerCpuArray<HandshakeCounters> = PerCpuArray::with_max_entries(1024, 0);
+pub(crate) static HANDSHAKE: Array<HandshakeCounters> = Array::with_max_entries(1024, MAPPABLE);
 
 /// Whose each row is.
 #[map]
-pub(crate) static LISTENER_ROWS: Array<ListenerIdentity> = Array::with_max_entries(1024, 0);
+pub(crate) static LISTENER_ROWS: Array<ListenerIdentity> = Array::with_max_entries(1024, MAPPABLE);
 
 /// From the address of a listener's `struct sock` to its row.
 /// Preallocated: a tracing program must not allocate (it warns in kernels before 6.1).
@@ -27,14 +35,10 @@ pub(crate) static LISTENERS: HashMap<u64, ListenerSlot> = HashMap::with_max_entr
 #[map]
 pub(crate) static PORT_ROWS: HashMap<PortKey, ListenerSlot> = HashMap::with_max_entries(1024, 0);
 
-/// Rows that are nobody's. The user side fills it, the lowest on top: rows in use stay close together.
+/// Rows that are nobody's. The user side fills it, step by step.
 #[map]
 pub(crate) static FREE_ROWS: Stack<u32> = Stack::with_max_entries(1024, 0);
 
-/// How many rows were ever taken: with it the user side knows how far it has to look.
-#[map]
-pub(crate) static ROWS_TAKEN: Array<u64> = Array::with_max_entries(1, 0);
-
 /// Counts that are missing, by [`Loss`].
 #[map]
-pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);
+pub(crate) static LOSSES: Array<u64> = Array::with_max_entries(Loss::COUNT, MAPPABLE);

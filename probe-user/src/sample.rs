@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 /// The version of [`Sample`]'s JSON form.
 pub const SAMPLE_VERSION: u32 = 2;
 
+/// The reason, beside those of `probe_common::loss::Loss`, for events that met a program of ours that was
+/// already running on the CPU.
+pub const LOSS_PROGRAM_SKIPPED: &str = "program_skipped";
+
 /// A listening port: network namespace, local address, port number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortId {
@@ -169,6 +173,9 @@ pub struct OwnCostSample {
     pub open_descriptors: Option<u64>,
     /// Kernel memory of the BPF maps: the sum of `memlock` in their `/proc/self/fdinfo`.
     pub map_bytes: Option<u64>,
+    /// Rows of totals that listeners have, and how many there are; `None` without hooks.
+    #[serde(default)]
+    pub listener_rows: Option<(u64, u64)>,
 }
 
 /// JSON has no maps with keys that are not strings: a list of pairs instead.

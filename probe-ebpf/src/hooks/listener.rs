@@ -24,28 +24,12 @@ fn fentry_inet_csk_listen_start(ctx: FEntryContext) -> i32 {
     0
 }
 
-#[kprobe(function = "inet_csk_listen_start")]
-fn kprobe_inet_csk_listen_start(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(0) {
-        opened::<Probed>(sock);
-    }
-    0
-}
-
 /// A socket listens no more.
 ///
 /// `void inet_csk_listen_stop(struct sock *sk)`: unchanged from 5.4 to 7.3.
 #[fentry(function = "inet_csk_listen_stop")]
 fn fentry_inet_csk_listen_stop(ctx: FEntryContext) -> i32 {
     closed(ctx.arg(0));
-    0
-}
-
-#[kprobe(function = "inet_csk_listen_stop")]
-fn kprobe_inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(0) {
-        closed(sock);
-    }
     0
 }
 
@@ -91,6 +75,10 @@ fn tp_btf_inet_sock_set_state_listener(ctx: BtfTracePointContext) -> i32 {
     let Some(drops) = Direct::read::<u32>(sock, global!(KERNEL_OFFSETS.sock_drops)) else { return 0 };
     if begins {
         opened::<Direct>(sock);
+        // One that was not bound is about to get a port: until then it is nobody that could be named.
+        if Direct::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_num)) == Some(0) {
+            return 0;
+        }
     }
     let Some(counters) = counters_of::<Direct>(sock) else { return 0 };
     if begins {

@@ -36,6 +36,10 @@ pub(super) struct Arguments {
 /// drops can be told to be overflows, and the less a busy listener takes along when it closes.
 const SOCKET_DROPS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often everything is read where nobody has to ask: rows of closed listeners are taken back, and the
+/// counts are held against the kernel's.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -63,6 +67,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn start_collector(mut probe: Probe) -> anyhow::Result<Collector> {
     let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
-    let interval = by_socket_drops.then_some(SOCKET_DROPS_INTERVAL);
+    let upkeep = probe.plan().any_attached().then_some(UPKEEP_INTERVAL);
+    let interval = if by_socket_drops { Some(SOCKET_DROPS_INTERVAL) } else { upkeep };
     Collector::start(Box::new(move || Ok(probe.read())), interval)
 }

@@ -16,12 +16,8 @@ use crate::{
         outcome::PlanOutcome,
     },
     readers::{self, handshake::HandshakeSource},
-    sample::Sample,
+    sample::{LOSS_PROGRAM_SKIPPED, Sample},
 };
-
-/// The reason, beside those of `probe_common::loss::Loss`, for events that met a program of ours that was
-/// already running on the CPU.
-const LOSS_PROGRAM_SKIPPED: &str = "program_skipped";
 
 /// What is attached, and the history that belongs to it.
 pub struct Probe {
@@ -30,10 +26,15 @@ pub struct Probe {
     plan: PlanOutcome,
     history: History,
     started: Instant,
-    tended: Duration,
+    tended: Option<Duration>,
+    /// The most rows in use since free memory was given back.
+    most_rows: u64,
     /// Errors that were logged already.
     logged: BTreeSet<String>,
 }
+
+/// Rows of so many listeners leave no memory behind that is worth being given back.
+const FEW_ROWS: u64 = 64;
 
 /// How often the rows of closed listeners are looked after, at most.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,11 +54,14 @@ impl Probe {
             plan,
             history: History::default(),
             started: Instant::now(),
-            tended: Duration::ZERO,
+            tended: None,
+            most_rows: 0,
             logged: BTreeSet::new(),
         };
         // The baseline: what sockets had dropped before anybody watched is not ours.
         let _baseline = probe.read();
+        // The kernel's types took tens of megabytes.
+        kernel::give_free_memory_back();
         probe
     }
 
@@ -91,6 +95,7 @@ impl Probe {
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
         let mut sample = readers::collect_sample(source);
         sample.own_cost.map_bytes = self.map_bytes;
+        sample.own_cost.listener_rows = self.maps.as_ref().map(ProbeMaps::rows_in_use);
         if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, kernel::skipped_runs()) {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
         }
@@ -105,10 +110,17 @@ impl Probe {
     fn tend(&mut self, sample: &Sample) {
         let now = self.started.elapsed();
         let Some(maps) = &mut self.maps else { return };
-        if now.saturating_sub(self.tended) < TEND_INTERVAL {
+        if self.tended.is_some_and(|last| now.saturating_sub(last) < TEND_INTERVAL) {
             return;
         }
-        self.tended = now;
+        self.tended = Some(now);
+        let (rows, _) = maps.rows_in_use();
+        self.most_rows = self.most_rows.max(rows);
+        if rows.saturating_mul(2).saturating_add(FEW_ROWS) < self.most_rows {
+            // Readings have become much smaller than they were.
+            kernel::give_free_memory_back();
+            self.most_rows = rows;
+        }
         if let Err(error) = maps.tend(now, sample.listening_inodes().as_ref()) {
             warn!(%error, "rows of closed listeners are kept for now");
         }

@@ -55,12 +55,12 @@ fn possible_cpus() -> usize {
     fs::read_to_string(POSSIBLE_CPUS_FILE).ok().and_then(|text| count_cpus(&text)).unwrap_or(1)
 }
 
-/// Counts the CPUs of a list like `0,2-5`.
+/// One more than the highest number in a list like `0,2-5`: numbers in between may be nobody's.
 fn count_cpus(list: &str) -> Option<usize> {
-    list.trim().split(',').try_fold(0_usize, |total, part| {
+    list.trim().split(',').try_fold(0_usize, |count, part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        total.checked_add(last.checked_sub(first)?.checked_add(1)?)
+        (first <= last).then(|| last.checked_add(1).map(|next| count.max(next)))?
     })
 }
 
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpus_of_a_list_are_counted() {
+    fn cpus_of_a_list_are_counted_with_those_that_it_leaves_out() {
         let check = |list: &str, expected| assert_eq!(count_cpus(list), expected, "{list}");
         check("0\n", Some(1));
         check("0-3\n", Some(4));
-        check("0,2-5,9\n", Some(6));
+        check("0,2-5,9\n", Some(10));
         check("", None);
         check("5-2", None);
         check("0-18446744073709551615", None);

@@ -5,7 +5,7 @@ use aya::{
 };
 
 use super::{
-    maps::ProbeMaps,
+    maps::{ProbeMaps, offer_first_rows},
     object::{self, KernelBtf},
     one_line,
 };
@@ -41,10 +41,13 @@ pub fn attach(facts: &KernelFacts, btf: &KernelBtf, wishes: Wishes, log_level: u
             Ok(ebpf) => ebpf,
             Err(reason) => return refused(&plan, &reason),
         };
+        if let Err(error) = offer_first_rows(&mut ebpf, &plan) {
+            return refused(&plan, &error.to_string());
+        }
         let chosen = attach_hooks(&mut ebpf, btf, &plan, &mut failures);
         let next = decide(facts, wishes, &failures);
         if next.settings == plan.settings && next.accounting == plan.accounting {
-            return match ProbeMaps::take(ebpf) {
+            return match ProbeMaps::take(ebpf, &plan) {
                 Ok(maps) => Attached { maps: Some(maps), outcome: outcome(&next, &chosen, facts) },
                 Err(error) => refused(&plan, &error.to_string()),
             };

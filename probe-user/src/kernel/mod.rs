@@ -1,7 +1,9 @@
 //! Everything that is done through bpf(2), and the only module that imports aya: loading,
-//! attaching, reading maps. It carries a [`Plan`](crate::plan::decide::Plan) out and knows no metric.
+//! attaching, reading maps; and what else has to be asked of the system in unsafe words. It carries a [`Plan`](crate::plan::decide::Plan) out and knows no metric.
 mod attach;
+mod heap;
 mod log;
+mod mapped;
 mod maps;
 mod object;
 mod one_line;
@@ -9,6 +11,7 @@ mod retirement;
 
 pub use self::{
     attach::{Attached, attach},
+    heap::give_free_memory_back,
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
     maps::{ProbeMaps, map_bytes, skipped_runs},
     object::KernelBtf,

@@ -1,9 +1,5 @@
 //! The compiled kernel side, loaded with a plan's settings.
-use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    maps::{Map, MapError, Stack},
-};
-use probe_common::listener::OTHER_ROW;
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 
 use super::one_line;
 use crate::plan::decide::Plan;
@@ -21,8 +17,6 @@ pub(super) const LISTENERS: &str = "LISTENERS";
 const PORT_ROWS: &str = "PORT_ROWS";
 /// Rows that are nobody's.
 pub(super) const FREE_ROWS: &str = "FREE_ROWS";
-/// How many rows were ever taken.
-pub(super) const ROWS_TAKEN: &str = "ROWS_TAKEN";
 /// What could not be counted.
 pub(super) const LOSSES: &str = "LOSSES";
 
@@ -41,27 +35,19 @@ impl KernelBtf {
 
 /// Creates the maps and gets the programs ready; none is in the kernel yet.
 pub(super) fn load(plan: &Plan, btf: &KernelBtf, log_level: u8) -> Result<Ebpf, String> {
-    let mut ebpf = EbpfLoader::new()
+    let rows = plan.settings.rows;
+    EbpfLoader::new()
         .btf(Some(&btf.0))
         // What the verifier says is asked for by aya itself when a load fails.
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("SETTINGS", &plan.settings, true)
         .override_global("KERNEL_OFFSETS", &plan.offsets, true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries(HANDSHAKE, plan.rows)
-        .map_max_entries(LISTENER_ROWS, plan.rows)
-        .map_max_entries(LISTENERS, plan.rows)
-        .map_max_entries(PORT_ROWS, plan.rows)
-        .map_max_entries(FREE_ROWS, plan.rows)
+        .map_max_entries(HANDSHAKE, plan.total_entries)
+        .map_max_entries(LISTENER_ROWS, rows)
+        .map_max_entries(LISTENERS, rows)
+        .map_max_entries(PORT_ROWS, rows)
+        .map_max_entries(FREE_ROWS, rows)
         .load(OBJECT)
-        .map_err(|error| one_line::chain(&error))?;
-    let free = ebpf.map_mut(FREE_ROWS).ok_or_else(|| format!("the eBPF object has no map {FREE_ROWS}"))?;
-    offer_rows(free, plan.rows).map_err(|error| format!("{FREE_ROWS}: {}", one_line::chain(&error)))?;
-    Ok(ebpf)
-}
-
-/// Offers every row but the one for all others to the hooks, the lowest first.
-fn offer_rows(free: &mut Map, rows: u32) -> Result<(), MapError> {
-    let mut free = Stack::<_, u32>::try_from(free)?;
-    (OTHER_ROW + 1..rows).rev().try_for_each(|row| free.push(row, 0))
+        .map_err(|error| one_line::chain(&error))
 }

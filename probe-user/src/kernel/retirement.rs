@@ -53,23 +53,20 @@ pub(super) struct Retirement {
     leaving: BTreeMap<u32, (Stage, Duration)>,
     retired: BTreeMap<PortKey, HandshakeCounters>,
     past_budget: HandshakeCounters,
-    /// Rows that were given back.
-    given_back: u64,
-    /// The most rows that were in use at once.
-    most_in_use: std::cell::Cell<u64>,
 }
 
 impl Retirement {
-    /// Decides about one row. `leads_here`: the row's socket still leads to it.
+    /// Decides about one row. `replaced`: its socket's memory leads to another row by now.
     pub(super) fn step(
         &mut self,
         row: u32,
         identity: &ListenerIdentity,
-        leads_here: bool,
+        replaced: bool,
         listening: Option<&BTreeSet<u64>>,
         now: Duration,
     ) -> Step {
-        let Some(stage) = stage(identity, leads_here, listening) else {
+        let cut = matches!(self.leaving.get(&row), Some((Stage::Unlinked, _)));
+        let Some(stage) = stage(identity, cut || replaced, listening) else {
             self.leaving.remove(&row);
             return Step::Keep;
         };
@@ -88,10 +85,14 @@ impl Retirement {
         if now.saturating_sub(since) >= patience { step } else { Step::Keep }
     }
 
+    /// Takes note that the way to a row was cut.
+    pub(super) fn unlinked(&mut self, row: u32, now: Duration) {
+        self.leaving.insert(row, (Stage::Unlinked, now));
+    }
+
     /// Keeps the totals of a row that is given back.
     pub(super) fn collect(&mut self, row: u32, port: &PortKey, counters: &HandshakeCounters) {
         self.leaving.remove(&row);
-        self.given_back = self.given_back.saturating_add(1);
         if *counters == HandshakeCounters::default() {
             return;
         }
@@ -109,23 +110,19 @@ impl Retirement {
     pub(super) const fn past_budget(&self) -> &HandshakeCounters {
         &self.past_budget
     }
-
-    /// The most rows that were ever in use at once, when the hooks have taken so many in all. They give
-    /// some back themselves: then it is a little more than the truth.
-    pub(super) fn most_in_use(&self, taken: u64) -> u64 {
-        let most = self.most_in_use.get().max(taken.saturating_sub(self.given_back));
-        self.most_in_use.set(most);
-        most
-    }
 }
 
 /// Where a row is on its way out; `None` while its listener listens.
-fn stage(identity: &ListenerIdentity, leads_here: bool, listening: Option<&BTreeSet<u64>>) -> Option<Stage> {
+fn stage(
+    identity: &ListenerIdentity,
+    nothing_leads_here: bool,
+    listening: Option<&BTreeSet<u64>>,
+) -> Option<Stage> {
     if identity.socket == 0 {
         // It stands for a port, whose listeners may come again.
         return None;
     }
-    if !leads_here {
+    if nothing_leads_here {
         return Some(Stage::Unlinked);
     }
     if identity.closed_at != 0 {
@@ -151,38 +148,34 @@ mod tests {
     }
 
     /// What is done with the row at each of these seconds.
-    fn steps(identity: &ListenerIdentity, leads_here: bool, inodes: &[u64], seconds: &[u64]) -> Vec<Step> {
+    fn steps(identity: &ListenerIdentity, replaced: bool, inodes: &[u64], seconds: &[u64]) -> Vec<Step> {
         let mut retirement = Retirement::default();
         let inodes = inodes.iter().copied().collect();
-        let step =
-            |now: &u64| retirement.step(ROW, identity, leads_here, Some(&inodes), Duration::from_secs(*now));
+        let step = |now: &u64| {
+            let now = Duration::from_secs(*now);
+            let step = retirement.step(ROW, identity, replaced, Some(&inodes), now);
+            if step == Step::Unlink {
+                retirement.unlinked(ROW, now);
+            }
+            step
+        };
         seconds.iter().map(step).collect()
     }
 
     #[test]
     fn a_row_is_kept_while_its_listener_listens_and_for_a_while_after() {
         use Step::{Collect, Keep, Unlink};
-        let check = |identity: ListenerIdentity, leads_here: bool, inodes: &[u64], expected: [Step; 4]| {
-            let seconds = [100, 101, 115, 140];
-            assert_eq!(steps(&identity, leads_here, inodes, &seconds), expected, "{identity:?}");
+        let check = |identity: ListenerIdentity, replaced: bool, inodes: &[u64], expected: [Step; 5]| {
+            let seconds = [100, 101, 115, 116, 140];
+            assert_eq!(steps(&identity, replaced, inodes, &seconds), expected, "{identity:?}");
         };
-        check(listener(), true, &[7], [Keep, Keep, Keep, Keep]);
-        check(closed(), true, &[], [Keep, Keep, Unlink, Unlink]);
-        check(listener(), true, &[8], [Keep, Keep, Keep, Unlink]);
-        check(closed(), false, &[], [Keep, Keep, Collect, Collect]);
-        check(ListenerIdentity { inode: 0, ..listener() }, true, &[], [Keep, Keep, Keep, Keep]);
-        check(ListenerIdentity { socket: 0, ..listener() }, false, &[], [Keep, Keep, Keep, Keep]);
-    }
-
-    #[test]
-    fn a_way_that_was_being_laid_when_it_was_looked_for_keeps_the_row() {
-        let mut retirement = Retirement::default();
-        let mut step =
-            |leads_here, now| retirement.step(ROW, &listener(), leads_here, None, Duration::from_secs(now));
-        assert_eq!(step(false, 100), Step::Keep);
-        assert_eq!(step(true, 110), Step::Keep);
-        assert_eq!(step(false, 120), Step::Keep);
-        assert_eq!(step(false, 122), Step::Collect);
+        check(listener(), false, &[7], [Keep, Keep, Keep, Keep, Keep]);
+        check(closed(), false, &[], [Keep, Keep, Unlink, Keep, Collect]);
+        check(listener(), false, &[8], [Keep, Keep, Keep, Keep, Unlink]);
+        check(closed(), true, &[], [Keep, Keep, Collect, Collect, Collect]);
+        check(listener(), true, &[7], [Keep, Keep, Collect, Collect, Collect]);
+        check(ListenerIdentity { inode: 0, ..listener() }, false, &[], [Keep; 5]);
+        check(ListenerIdentity { socket: 0, ..listener() }, true, &[], [Keep; 5]);
     }
 
     #[test]
@@ -206,14 +199,5 @@ mod tests {
         }
         assert_eq!(retirement.retired().count(), PORT_BUDGET);
         assert_eq!(retirement.past_budget().established, 3);
-    }
-
-    #[test]
-    fn the_most_rows_in_use_are_remembered_when_rows_come_back() {
-        let mut retirement = Retirement::default();
-        assert_eq!(retirement.most_in_use(5), 5);
-        retirement.collect(ROW, &PortKey::default(), &HandshakeCounters::default());
-        assert_eq!(retirement.most_in_use(5), 5);
-        assert_eq!(retirement.most_in_use(7), 6);
     }
 }

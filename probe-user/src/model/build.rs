@@ -61,7 +61,9 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
     let totals = sample.hooks.as_ref().map(totals_by_socket);
     let own_part = |port: PortId, inode: u32| {
         let totals = totals.as_ref()?.get(&(port, u64::from(inode)))?;
-        Some(handshakes(totals, coverage, None))
+        let mut own = handshakes(totals, coverage, None);
+        own.established = own.established.filter(|_| coverage.established_by_socket);
+        Some(own)
     };
     let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for namespace in &sample.namespaces {

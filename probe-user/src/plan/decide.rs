@@ -12,7 +12,7 @@ use super::{
     catalogue::{CATALOGUE, name},
     hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
     kernel_types::{KernelTypes, ParameterType, Prototype},
-    offsets::ResolvedOffsets,
+    offsets::{OffsetGroup, ResolvedOffsets},
     outcome::{Accounting, Variant},
 };
 
@@ -61,7 +61,7 @@ pub struct KernelFacts {
     pub resolved: ResolvedOffsets,
     /// The code that raises `sk_drops` for the packets that it frees, or why it is not known.
     pub discard_sites: Result<Vec<AddressRange>, String>,
-    /// CPUs that may ever be there: per-CPU memory is paid for each.
+    /// CPUs that may ever be there, numbered from 0: memory is paid for each.
     pub possible_cpus: usize,
 }
 
@@ -101,8 +101,8 @@ pub struct Plan {
     pub offsets: KernelOffsets,
     /// How refused packets are counted.
     pub accounting: Accounting,
-    /// Rows of totals: listeners that are told apart.
-    pub rows: u32,
+    /// Entries of the map of totals: every CPU has all rows.
+    pub total_entries: u32,
     /// Every hook of the catalogue.
     pub hooks: Vec<HookPlan>,
 }
@@ -131,10 +131,10 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
     };
     let hooks = assess(accounting);
     Plan {
-        settings: settings(facts, accounting, &hooks),
+        settings: settings(facts, accounting, &hooks, !probing_is_refused(failures)),
         offsets: facts.resolved.offsets,
         accounting,
-        rows: rows(facts.possible_cpus),
+        total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
         hooks,
     }
 }
@@ -146,6 +146,11 @@ pub const MOST_ROWS: usize = 16_384;
 /// The fewest, on hosts with very many CPUs.
 const FEWEST_ROWS: usize = 1_024;
 
+/// As a number of the kernel's size.
+fn cpus(possible_cpus: usize) -> u32 {
+    u32::try_from(possible_cpus.max(1)).unwrap_or(u32::MAX)
+}
+
 /// How many rows fit the budget: each has a copy of the totals for every CPU.
 fn rows(possible_cpus: usize) -> u32 {
     let row = size_of::<HandshakeCounters>() * possible_cpus.max(1);
@@ -153,7 +158,7 @@ fn rows(possible_cpus: usize) -> u32 {
     u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
-fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan]) -> Settings {
+fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan], may_probe: bool) -> Settings {
     let first_way = |hook| {
         hooks
             .iter()
@@ -169,6 +174,8 @@ fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan]) -> 
         },
         last_ack_from_caller: u32::from(first_way(name::LAST_ACK) == Some(Variant::Caller)),
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
+        may_probe: u32::from(may_probe),
+        rows: rows(facts.possible_cpus),
         ..Settings::UNSET
     };
     if let Ok(sites) = &facts.discard_sites {
@@ -200,9 +207,12 @@ fn plan_hook(
         return plan;
     }
     for (index, way) in hook.ways.iter().enumerate() {
+        let may_probe = !probing_is_refused(failures);
         let outcome = match failures.get(&(hook.name, index)) {
-            Some(failure) => Err(failure.clone()),
-            None => fitting_programs(hook, way, facts, wishes, accounting),
+            // Tried with the call in it; without, it may well be accepted.
+            Some(failure) if may_probe || !is_refusal_of_probing(failure) => Err(failure.clone()),
+            _ if !may_probe && needs_probing(way) => Err(PROBING_REFUSED.to_owned()),
+            _ => fitting_programs(hook, way, facts, wishes, accounting),
         };
         match outcome {
             Ok(programs) => {
@@ -212,6 +222,25 @@ fn plan_hook(
         }
     }
     plan
+}
+
+/// Why a way that reads memory by the helper is not tried any more.
+const PROBING_REFUSED: &str = "bpf_probe_read_kernel() is refused: lockdown=confidentiality";
+
+/// Whether a program was refused because it calls `bpf_probe_read_kernel()`, which the verifier says
+/// in words that differ from version to version ("unknown func", "cannot use helper").
+fn is_refusal_of_probing(failure: &str) -> bool {
+    failure.contains("bpf_probe_read")
+}
+
+fn probing_is_refused(failures: &Failures) -> bool {
+    failures.values().any(|failure| is_refusal_of_probing(failure))
+}
+
+/// Whether a way is nothing without the helper: kprobes have untyped arguments, and what is not in a
+/// `struct sock` is reached through pointers that the verifier does not know.
+fn needs_probing(way: &Way) -> bool {
+    way.variant == Variant::Kprobe || way.needs.iter().any(|group| *group != OffsetGroup::Socket)
 }
 
 /// A hook that was tried in vain is not wanted any more because of that.
@@ -252,10 +281,12 @@ fn fitting_programs(
     wishes: Wishes,
     accounting: Accounting,
 ) -> Result<Vec<Program>, String> {
-    // A forced plan keeps what every plan gets from the same tracepoint.
-    let same_in_every_plan =
-        hook.wanted == Wanted::Always && hook.ways.iter().all(|way| way.variant == Variant::Tracepoint);
-    if !(is_allowed(way.variant, wishes.plan) || same_in_every_plan) {
+    // A forced plan keeps what there is no other way for in it.
+    let only_by_tracepoint = way.variant == Variant::Tracepoint
+        && wishes.plan != PlanWish::Tracepoint
+        && hook.wanted != Wanted::BySocketDrops
+        && !hook.ways.iter().any(|way| is_allowed(way.variant, wishes.plan));
+    if !(is_allowed(way.variant, wishes.plan) || only_by_tracepoint) {
         return Err("not asked for".to_owned());
     }
     if way.variant == Variant::Caller && accounting != Accounting::KernelCounters {

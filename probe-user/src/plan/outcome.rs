@@ -83,6 +83,8 @@ coverage! {
     syncookies_checked,
     /// Connections put in the accept queue.
     established,
+    /// Connections put in the accept queue, by listening socket and not by port alone.
+    established_by_socket,
     /// Last ACKs received.
     last_ack_received,
     /// Last ACKs refused.
@@ -142,6 +144,9 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
         syncookies_sent: by_counters || attached(name::SYNCOOKIE_SENT),
         syncookies_checked: attached(name::SYNCOOKIE_CHECKED),
         established: attached(name::ESTABLISHED),
+        established_by_socket: hooks.iter().any(|hook| {
+            hook.hook == name::ESTABLISHED && hook.variant.is_some() && !sees_the_port_only(hook)
+        }),
         last_ack_received: attached(name::LAST_ACK),
         last_ack_refused: by_counters || attached(name::LAST_ACK) || (frees && reason_known),
         synack_retransmits: attached(name::SYNACK_RETRANSMITS),
@@ -151,4 +156,9 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
         discards_known: frees,
         accounting,
     }
+}
+
+/// Whether a hook follows children, which do not lead back to their listener (before 6.3).
+fn sees_the_port_only(hook: &HookOutcome) -> bool {
+    hook.attached_to.iter().any(|target| target.contains("inet_sock_set_state"))
 }

@@ -141,32 +141,9 @@ impl Kernel {
         let mut btf = BtfWriter::new();
         let any = BtfWriter::ANYTHING;
         let structures = Structures::write(&mut btf);
-        let Structures { sock, request, skb, timer } = structures;
-        let result = sock;
-        let functions: &[(&str, Vec<u32>, u32)] = &[
-            ("tcp_v4_conn_request", vec![sock, skb], any),
-            ("tcp_v6_conn_request", vec![sock, skb], any),
-            ("subflow_v4_conn_request", vec![sock, skb], any),
-            ("subflow_v6_conn_request", vec![sock, skb], any),
-            ("tcp_conn_request", vec![any, any, sock, skb], any),
-            ("tcp_peer_is_proven", vec![request, any], any),
-            ("tcp_check_req", vec![sock, skb, request, any, any], result),
-            ("cookie_v4_check", vec![sock, skb], result),
-            ("cookie_v6_check", vec![sock, skb], result),
-            ("reqsk_timer_handler", vec![timer], 0),
-            ("inet_csk_listen_start", vec![sock], any),
-            ("inet_csk_listen_stop", vec![sock], 0),
-            ("inet_child_forget", vec![sock, request, sock], 0),
-            ("tcp_req_err", vec![sock, any, any], 0),
-            ("tcp_v4_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
-            ("tcp_v6_syn_recv_sock", syn_recv_sock(self.old, sock, skb), result),
-            ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if self.old { 0 } else { any }),
-            ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
-            ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
-            ("cookie_v4_init_sequence", vec![skb, any], any),
-            ("cookie_v6_init_sequence", vec![skb, any], any),
-        ];
-        for (name, parameters, returned) in functions {
+        let Structures { sock, request, skb, .. } = structures;
+        let functions = structures.functions(self.old);
+        for (name, parameters, returned) in &functions {
             if !self.lacks.contains(name) {
                 btf.function(name, parameters, *returned);
             }
@@ -214,6 +191,48 @@ struct Structures {
 }
 
 impl Structures {
+    /// The functions that a hook may be attached to: name, parameters, what is returned.
+    fn functions(&self, old: bool) -> Vec<(&'static str, Vec<u32>, u32)> {
+        let any = BtfWriter::ANYTHING;
+        let Self { sock, request, skb, timer } = *self;
+        let result = sock;
+        vec![
+            ("tcp_v4_conn_request", vec![sock, skb], any),
+            ("tcp_v6_conn_request", vec![sock, skb], any),
+            ("subflow_v4_conn_request", vec![sock, skb], any),
+            ("subflow_v6_conn_request", vec![sock, skb], any),
+            ("tcp_conn_request", vec![any, any, sock, skb], any),
+            ("tcp_peer_is_proven", vec![request, any], any),
+            ("tcp_check_req", vec![sock, skb, request, any, any], result),
+            ("cookie_v4_check", vec![sock, skb], result),
+            ("cookie_v6_check", vec![sock, skb], result),
+            ("reqsk_timer_handler", vec![timer], 0),
+            ("inet_csk_listen_start", vec![sock], any),
+            ("inet_csk_listen_stop", vec![sock], 0),
+            ("inet_child_forget", vec![sock, request, sock], 0),
+            ("tcp_req_err", vec![sock, any, any], 0),
+            ("tcp_v4_syn_recv_sock", syn_recv_sock(old, sock, skb), result),
+            ("tcp_v6_syn_recv_sock", syn_recv_sock(old, sock, skb), result),
+            ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if old { 0 } else { any }),
+            ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
+            ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
+            ("cookie_v4_init_sequence", vec![skb, any], any),
+            ("cookie_v6_init_sequence", vec![skb, any], any),
+        ]
+    }
+
+    /// The structures around a listener's queues; the timer's is returned.
+    fn write_queue(btf: &mut BtfWriter) -> u32 {
+        let any = BtfWriter::ANYTHING;
+        let inode = btf.structure("inode", &[("i_ino", any, 64)]);
+        btf.structure("socket_alloc", &[("vfs_inode", inode, 128)]);
+        let atomic = btf.structure("", &[("counter", any, 0)]);
+        let queue = btf.structure("request_sock_queue", &[("qlen", atomic, 12)]);
+        btf.structure("inet_connection_sock", &[("icsk_accept_queue", queue, 900)]);
+        let entry = btf.structure("hlist_node", &[("pprev", any, 8)]);
+        btf.structure("timer_list", &[("entry", entry, 0)])
+    }
+
     fn write(btf: &mut BtfWriter) -> Self {
         let any = BtfWriter::ANYTHING;
         let mib = btf.structure("netns_mib", &[("net_statistics", any, 24)]);
@@ -237,13 +256,7 @@ impl Structures {
         members.push(("__sk_common", sock_common, 0));
         let sock = btf.structure("sock", &members);
         btf.structure("inet_sock", &[("sk", sock, 0), ("inet_sport", any, 800)]);
-        let inode = btf.structure("inode", &[("i_ino", any, 64)]);
-        btf.structure("socket_alloc", &[("vfs_inode", inode, 128)]);
-        let atomic = btf.structure("", &[("counter", any, 0)]);
-        let queue = btf.structure("request_sock_queue", &[("qlen", atomic, 12)]);
-        btf.structure("inet_connection_sock", &[("icsk_accept_queue", queue, 900)]);
-        let entry = btf.structure("hlist_node", &[("pprev", any, 8)]);
-        let timer = btf.structure("timer_list", &[("entry", entry, 0)]);
+        let timer = Self::write_queue(btf);
         let request =
             btf.structure("request_sock", &[("__req_common", sock_common, 0), ("rsk_timer", timer, 160)]);
         btf.structure("tcp_request_sock", &[("rcv_isn", any, 280)]);

@@ -42,11 +42,11 @@ pub trait HandshakeSource {
     /// When the map cannot be read.
     fn other(&self) -> Result<HandshakeCounters, SourceError>;
 
-    /// The `LOSSES` map: for each index one value per CPU.
+    /// The `LOSSES` map.
     ///
     /// # Errors
     /// When the map cannot be read.
-    fn losses(&self) -> Result<Vec<Vec<u64>>, SourceError>;
+    fn losses(&self) -> Result<Vec<u64>, SourceError>;
 }
 
 /// A BPF map that cannot be read.
@@ -87,15 +87,13 @@ pub fn decode_rows(rows: impl IntoIterator<Item = Row>) -> Totals {
     totals
 }
 
-/// Sums the `LOSSES` map over the CPUs and names its entries; an index that the map does not have is
+/// Names the entries of the `LOSSES` map; an index that the map does not have is
 /// left out. Keys of an unknown family are a loss as well.
-pub fn decode_losses(losses: &[Vec<u64>], totals: &Totals) -> BTreeMap<String, u64> {
+pub fn decode_losses(losses: &[u64], totals: &Totals) -> BTreeMap<String, u64> {
     let mut named: BTreeMap<_, _> = Loss::ALL
         .into_iter()
         .filter_map(|loss| Some((loss, losses.get(usize::try_from(loss as u32).ok()?)?)))
-        .map(|(loss, values)| {
-            (loss.label().to_owned(), values.iter().fold(0, |sum, value| value.wrapping_add(sum)))
-        })
+        .map(|(loss, count)| (loss.label().to_owned(), *count))
         .collect();
     if totals.unknown_family > 0 {
         named.insert(LOSS_UNKNOWN_FAMILY.to_owned(), totals.unknown_family);
@@ -176,21 +174,21 @@ mod tests {
 
     #[test]
     fn a_loss_is_named_and_one_that_the_map_lacks_is_left_out() {
-        let check = |losses: &[Vec<u64>], expected: &[(&str, u64)]| {
+        let check = |losses: &[u64], expected: &[(&str, u64)]| {
             let named = decode_losses(losses, &Totals::default());
             let expected = expected.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect();
             assert_eq!(named, expected);
         };
         check(&[], &[]);
-        check(&[vec![1, 2]], &[("listener_map_full", 3)]);
-        check(&[vec![0], vec![4, 0]], &[("bracket_unmatched", 4), ("listener_map_full", 0)]);
+        check(&[3], &[("listener_map_full", 3)]);
+        check(&[0, 4], &[("bracket_unmatched", 4), ("listener_map_full", 0)]);
     }
 
     proptest! {
         #[test]
         fn no_key_and_no_value_make_the_decoder_panic(
             address: [u8; 16], netns: u32, port: u16, family in prop_oneof![0_u16..12, any::<u16>()],
-            inode: u64, value: u64, losses: Vec<Vec<u64>>,
+            inode: u64, value: u64, losses: Vec<u64>,
         ) {
             let row = row(PortKey { address, netns, port, family }, inode, value);
             let totals = decode_rows([row, row]);

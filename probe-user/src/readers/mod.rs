@@ -76,8 +76,8 @@ mod tests {
             Ok(HandshakeCounters::default())
         }
 
-        fn losses(&self) -> Result<Vec<Vec<u64>>, SourceError> {
-            Ok(vec![vec![0]; Loss::ALL.len()])
+        fn losses(&self) -> Result<Vec<u64>, SourceError> {
+            Ok(vec![0; Loss::ALL.len()])
         }
     }
 

@@ -18,7 +18,8 @@ struct Units {
 }
 
 /// Reads what this process uses. What cannot be read is `None` and a line in `read_errors`;
-/// `map_bytes` is left `None`, the maps belong to another room.
+/// `map_bytes` and
+/// `listener_rows` are left `None`, the maps belong to another room.
 pub fn read(read_errors: &mut Vec<String>) -> OwnCostSample {
     let mut keep = Keep { read_errors };
     let Some(process) = keep.value("/proc/self", Process::myself()) else { return OwnCostSample::default() };
@@ -43,6 +44,7 @@ fn decode(stat: &Stat, units: Units) -> OwnCostSample {
         start_unix_seconds: units.boot_unix_seconds.map(|boot| boot as f64 + seconds(stat.starttime)),
         open_descriptors: None,
         map_bytes: None,
+        listener_rows: None,
     }
 }
 

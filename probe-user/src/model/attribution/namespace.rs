@@ -215,7 +215,8 @@ impl NamespaceLedger {
             // It cannot fit any more: another namespace had the inode number for a while.
             Balance::Over => true,
         };
-        let hurried = discards_known && life.late;
+        // What a waiting port has dropped comes with its next reading: to give it up now would count it twice.
+        let hurried = discards_known && life.late && !waiting;
         let patience = if hurried { SAMPLES_PER_LATE_INTERVAL } else { SAMPLES_PER_INTERVAL };
         if fits || life.samples >= patience {
             // The drops that are on their way between the two reads of the counters are not missing.

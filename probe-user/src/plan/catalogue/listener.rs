@@ -22,11 +22,9 @@ pub(super) const LISTENER: Hook = Hook {
             places: &[&[fentry!("inet_csk_listen_start", SOCK)], &[fentry!("inet_csk_listen_stop", SOCK)]],
             needs: &[Socket],
         },
-        Way {
-            variant: Variant::Kprobe,
-            places: &[&[kprobe!("inet_csk_listen_start", SOCK)], &[kprobe!("inet_csk_listen_stop", SOCK)]],
-            needs: &[Socket],
-        },
+        // Not by kprobes: these run where a softirq may interrupt them, and the kernel leaves out every
+        // kprobe that it meets then (kprobe_running()), those of the packets that came in among them.
+        STATE_CHANGES,
     ],
 };
 

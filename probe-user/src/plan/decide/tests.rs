@@ -95,7 +95,12 @@ fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
 fn a_forced_plan_has_no_program_of_another_kind_but_where_there_is_only_one() {
     let check = |wished: PlanWish, kinds: &[ProgramKind]| {
         let plan = decide(&facts(Kernel::default()), wish(wished), &Failures::new());
-        for hook in plan.hooks.iter().filter(|hook| hook.hook.name != name::SYNACK_RETRANSMITS) {
+        // There is no other way to see these, or none by kprobes.
+        let exceptions: &[&str] = match wished {
+            PlanWish::Kprobe => &[name::SYNACK_RETRANSMITS, name::LISTENER],
+            _ => &[name::SYNACK_RETRANSMITS],
+        };
+        for hook in plan.hooks.iter().filter(|hook| !exceptions.contains(&hook.hook.name)) {
             for program in hook.candidates.iter().flat_map(|candidate| &candidate.programs) {
                 assert!(kinds.contains(&program.kind), "{wished:?}: {}", program.name);
             }
@@ -155,12 +160,16 @@ fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
     hooks.sort_unstable();
     hooks.dedup();
     assert_eq!(hooks.len(), CATALOGUE.len());
-    let programs = CATALOGUE.iter().flat_map(|hook| hook.ways).flat_map(|way| way.places);
-    let mut names: Vec<&str> = programs.copied().flatten().map(|program| program.name).collect();
-    let all = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), all);
+    // A program may serve two hooks, if they are never wanted together.
+    for accounting in [Accounting::KernelCounters, Accounting::Conditions, Accounting::SocketDrops] {
+        let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, accounting));
+        let programs = wanted.flat_map(|hook| hook.ways).flat_map(|way| way.places);
+        let mut names: Vec<&str> = programs.copied().flatten().map(|program| program.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{accounting:?}");
+    }
 }
 
 #[test]
@@ -174,4 +183,22 @@ fn syns_are_seen_by_every_protocols_function_that_the_kernel_has_else_by_the_one
     let without_mptcp = [both.as_slice(), &["fexit_tcp_v6_conn_request"]].concat();
     check(&["subflow_v4_conn_request", "subflow_v6_conn_request"], &without_mptcp);
     check(&["tcp_v6_conn_request"], &["fentry_tcp_conn_request", "fexit_tcp_conn_request"]);
+}
+
+#[test]
+fn where_probing_is_refused_what_can_do_without_is_tried_again_without() {
+    let mut failures = Failures::new();
+    let before = decide(&facts(Kernel::default()), wish(PlanWish::Auto), &failures);
+    assert_eq!(before.settings.may_probe, 1);
+    let refusal = "unknown func bpf_probe_read_kernel#113";
+    failures.insert((name::LISTENER, 0), refusal.to_owned());
+    failures.insert((name::ESTABLISHED, 2), refusal.to_owned());
+    let after = decide(&facts(Kernel::default()), wish(PlanWish::Auto), &failures);
+    assert_eq!((after.settings.may_probe, after.accounting), (0, Accounting::SocketDrops));
+    let variants = |name: &str| -> Vec<Variant> {
+        hook(&after, name).candidates.iter().map(|candidate| candidate.variant).collect()
+    };
+    assert_eq!(variants(name::ESTABLISHED), [Variant::Trampoline, Variant::Tracepoint, Variant::Tracepoint]);
+    assert_eq!(variants(name::LISTENER_DROPS), [Variant::Tracepoint]);
+    assert_eq!(hook(&after, name::PACKET_FREED).rejected[0].1, PROBING_REFUSED);
 }
