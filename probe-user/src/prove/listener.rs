@@ -1,17 +1,18 @@
 //! A listening socket whose backlog is known and whose owner accepts only when it is told to.
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
 };
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, accept, bind, getsockname, ipproto, listen, socket_with,
+    sockopt::set_ipv6_v6only,
 };
 
 use super::network::{NetworkError, PrivateNetwork};
 
-/// One listening socket in a private network, on 127.0.0.1 and a port of the kernel's choice.
+/// One listening socket in a private network, on a port of the kernel's choice.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -40,17 +41,21 @@ impl Listener {
     ///
     /// # Errors
     /// When a system call fails.
-    pub fn open(network: &PrivateNetwork, backlog: u16) -> Result<Self, ListenerError> {
-        network.run(move || Self::open_here(backlog))?
+    pub fn open(network: &PrivateNetwork, address: IpAddr, backlog: u16) -> Result<Self, ListenerError> {
+        network.run(move || Self::open_here(address, backlog))?
     }
 
-    fn open_here(backlog: u16) -> Result<Self, ListenerError> {
+    fn open_here(address: IpAddr, backlog: u16) -> Result<Self, ListenerError> {
         let failed = |call| move |cause: rustix::io::Errno| ListenerError::Call { call, cause: cause.into() };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
             .map_err(failed("socket(2)"))?;
-        let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        bind(&socket, &any_port).map_err(failed("bind(2)"))?;
+        if address.is_ipv6() {
+            // Of two kinds: [::] takes IPv4 as well, whatever net.ipv6.bindv6only says.
+            set_ipv6_v6only(&socket, false).map_err(failed("setsockopt(2)"))?;
+        }
+        bind(&socket, &SocketAddr::new(address, 0)).map_err(failed("bind(2)"))?;
         listen(&socket, i32::from(backlog)).map_err(failed("listen(2)"))?;
         let address = getsockname(&socket).map_err(failed("getsockname(2)"))?;
         let address = SocketAddr::try_from(address).map_err(failed("getsockname(2)"))?;

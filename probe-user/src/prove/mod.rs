@@ -10,9 +10,11 @@
 //! [`prove()`] makes one, loses connections in every way that there is, and holds what the probe
 //! counts against the kernel's counters and the client's own ledger.
 pub mod client;
+mod counters;
 mod exercise;
 pub mod listener;
 pub mod network;
+mod steps;
 mod verdict;
 pub mod wire;
 

@@ -1,11 +1,11 @@
 //! What was expected and what was seen, counter by counter: the pure part of the proof.
 use serde::Serialize;
 
-use super::exercise::Expectation;
+use super::{counters::Shortfall, exercise::Expectation};
 use crate::{
     model::{Model, Port, audit::AuditedCounter},
-    plan::outcome::Accounting,
-    sample::NetstatSample,
+    plan::outcome::Variant,
+    sample::{LOSS_PROGRAM_SKIPPED, NetstatSample},
 };
 
 /// Whether a counter agrees with the truth.
@@ -59,54 +59,61 @@ impl Proof {
         model: &Model,
         netns: u32,
     ) -> Self {
-        let unattributed = Unattributed::of(model, netns);
-        let of_ports =
-            expectations.iter().map(|expectation| of_port(expectation, model, netns, &unattributed));
+        let declared = Declared::of(model, netns);
+        let of_ports = expectations.iter().map(|expectation| of_port(expectation, model, netns, &declared));
         let of_kernel = AuditedCounter::ALL.into_iter().map(|counter| {
+            let shortfall = match counter {
+                AuditedCounter::ListenOverflows => Shortfall::Overflows,
+                AuditedCounter::ListenDrops => Shortfall::Drops,
+                _ => Shortfall::None,
+            };
             let seen = sum_of_ports(counter, model, netns);
-            let rest = unattributed.of_counter(counter);
-            let (step, expected) = ("the whole namespace", counter.of_kernel(kernel));
-            let seen = seen.or_else(|| (rest > 0).then_some(0));
-            row(step, counter.name(), expected, seen, rest)
+            let expected = counter.of_kernel(kernel);
+            row("the whole namespace", counter.name(), expected, seen, declared.most(shortfall))
         });
         Self { rows: of_ports.chain(of_kernel).collect() }
     }
 }
 
-/// What no port of the namespace could be charged with.
-struct Unattributed {
+/// What the probe itself says is missing.
+struct Declared {
     overflows: u64,
     drops: u64,
+    skipped: u64,
+    /// A skipped program may have been any one: the plan stands on kprobes.
+    of_kprobes: bool,
 }
 
-impl Unattributed {
+impl Declared {
     fn of(model: &Model, netns: u32) -> Self {
         let namespace = model.namespaces.iter().find(|namespace| namespace.netns == netns);
-        let by_drops = model.plan.coverage.accounting == Accounting::SocketDrops;
-        let namespace = namespace.filter(|_| by_drops);
         Self {
             overflows: namespace.and_then(|namespace| namespace.unattributed_overflows).unwrap_or(0),
             drops: namespace.and_then(|namespace| namespace.unattributed_drops).unwrap_or(0),
+            skipped: model.losses.get(LOSS_PROGRAM_SKIPPED).copied().unwrap_or(0),
+            of_kprobes: model.plan.hooks.iter().any(|hook| hook.variant == Some(Variant::Kprobe)),
         }
     }
 
-    const fn of_counter(&self, counter: AuditedCounter) -> u64 {
-        match counter {
-            AuditedCounter::ListenOverflows => self.overflows,
-            AuditedCounter::ListenDrops => self.drops,
-            _ => 0,
+    const fn most(&self, shortfall: Shortfall) -> u64 {
+        match shortfall {
+            _ if self.of_kprobes => self.skipped,
+            Shortfall::None => 0,
+            Shortfall::Overflows => self.overflows,
+            Shortfall::Drops => self.drops,
+            Shortfall::Skipped => self.skipped,
         }
     }
 }
 
-fn of_port(expectation: &Expectation, model: &Model, netns: u32, unattributed: &Unattributed) -> Row {
+fn of_port(expectation: &Expectation, model: &Model, netns: u32, declared: &Declared) -> Row {
     let is_it = |port: &&Port| {
         let id = &port.id;
         id.netns == netns && id.address == expectation.listener.ip() && id.port == expectation.listener.port()
     };
     let port = model.ports.iter().find(is_it);
     let seen = port.and_then(|port| (expectation.counter.of)(&port.handshakes));
-    let rest = expectation.counter.audited.map_or(0, |counter| unattributed.of_counter(counter));
+    let rest = declared.most(expectation.counter.shortfall);
     row(expectation.step, expectation.counter.name, expectation.count, seen, rest)
 }
 

@@ -171,6 +171,9 @@ impl Exposition {
         let errors = u64::try_from(model.read_errors.len()).ok();
         self.add_known(&catalogue::READ_ERRORS, &[], errors);
         self.add_known(&catalogue::MAPS_MEMORY, &[], model.own_cost.map_bytes);
+        let (used, limit) = model.own_cost.listener_rows.unzip();
+        self.add_known(&catalogue::LISTENER_ROWS, &[], used);
+        self.add_known(&catalogue::LISTENER_ROWS_LIMIT, &[], limit);
     }
 
     fn add_process(&mut self, cost: &OwnCostSample) {

@@ -28,7 +28,7 @@ fn write_row(row: &Row, writer: &mut impl Write) -> io::Result<()> {
     let seen = row.seen.map_or_else(|| "-".to_owned(), |seen| seen.to_string());
     let remark = match row.agreement {
         Agreement::Exact => "",
-        Agreement::Declared => "the rest is declared as unattributed",
+        Agreement::Declared => "the rest is declared as missing",
         Agreement::NotMeasured => "not measured",
         Agreement::Wrong => "WRONG",
     };
