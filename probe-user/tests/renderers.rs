@@ -20,8 +20,9 @@ use std::{env, fs, path::Path};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::{Model, Namespace, SynDropped},
-    render::{BuildInfo, check, json, markdown, prometheus, table},
+    model::{Handshakes, Model, Namespace, SynDropped},
+    plan::outcome::Accounting,
+    render::{BuildInfo, check, json, markdown, prometheus, proof, table},
 };
 
 use self::exposition::{Family, Sample};
@@ -79,6 +80,13 @@ fn a_hardened_host_with_tracepoints_shows_what_it_can() {
 #[test]
 fn a_host_without_bpf_still_shows_what_sock_diag_and_proc_give() {
     check_every_format("without_bpf", &models::without_bpf());
+}
+
+#[test]
+fn a_proof_shows_every_counter_and_says_what_is_wrong() {
+    let proof = models::proof();
+    check_golden("proof.txt", &text(|writer| proof::write(&proof, Accounting::SocketDrops, writer)));
+    check_golden("proof.json", &text(|writer| proof::write_json(&proof, writer)));
 }
 
 #[test]
@@ -153,30 +161,37 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             let expected: Vec<_> = count.into_iter().map(|count| count as f64).collect();
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
-        let SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other } = counts.syn_dropped;
-        let (refused, overflows) = (counts.last_ack_refused, counts.accept_queue_overflows);
-        for (name, parts) in [
-            (
-                "tcp_backlog_accept_queue_overflows_total",
-                vec![overflows.syn, overflows.ack, overflows.undivided],
-            ),
-            (
-                "tcp_backlog_syn_dropped_total",
-                vec![accept_queue_full, syn_queue_full, syn_backlog_reserve, other],
-            ),
-            (
-                "tcp_backlog_last_ack_refused_total",
-                vec![refused.accept_queue_full, refused.other, refused.undivided],
-            ),
-        ] {
-            let found: Vec<_> = find(families, name, &identity).iter().map(|sample| sample.value).collect();
-            let expected: Vec<_> = parts.into_iter().flatten().map(|count| count as f64).collect();
-            prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
-        }
+        check_parts(counts, &identity, families)?;
         let limits = find(families, "tcp_backlog_accept_queue_limit", &identity);
         let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
         prop_assert_eq!(limits.len(), usize::from(!port.listeners.is_empty()));
         prop_assert!(limits.iter().all(|sample| sample.value == limit as f64));
+    }
+    Ok(())
+}
+
+/// The counters that have a number for each cause or stage.
+fn check_parts(
+    counts: &Handshakes,
+    identity: &[(&str, String)],
+    families: &[Family],
+) -> Result<(), TestCaseError> {
+    let SynDropped { accept_queue_full, syn_queue_full, syn_backlog_reserve, other } = counts.syn_dropped;
+    let (refused, overflows) = (counts.last_ack_refused, counts.accept_queue_overflows);
+    for (name, parts) in [
+        ("tcp_backlog_accept_queue_overflows_total", vec![overflows.syn, overflows.ack, overflows.undivided]),
+        (
+            "tcp_backlog_syn_dropped_total",
+            vec![accept_queue_full, syn_queue_full, syn_backlog_reserve, other],
+        ),
+        (
+            "tcp_backlog_last_ack_refused_total",
+            vec![refused.accept_queue_full, refused.other, refused.undivided],
+        ),
+    ] {
+        let found: Vec<_> = find(families, name, identity).iter().map(|sample| sample.value).collect();
+        let expected: Vec<_> = parts.into_iter().flatten().map(|count| count as f64).collect();
+        prop_assert_eq!(found, expected, "{} of {:?}", name, identity);
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use scenarios::{
 /// The fall-back where the kernel's counters cannot be addressed. Nobody accepts while these
 /// listeners overflow, so it has to be exact as well.
 const BY_CONDITIONS: &[Scenario] = scenarios![
+    proof::check_proves_every_counter,
     overflow::an_ipv4_listener_that_overflows,
     overflow::a_dual_stack_listener_that_overflows_is_counted_once,
     refused_last_ack::last_acks_that_meet_a_full_accept_queue,

@@ -3,7 +3,7 @@
 //! `cargo xtask test` runs it as root. What every kernel allows, the tracepoint plan, is tested by
 //! every scenario; so is the plan that the daemon chooses here by itself. The plans that a
 //! hardened kernel refuses are tested in virtual machines (`tests/in_vm`).
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     report_panics();
     let mut trials = command_line::trials();
     trials.extend(privileges::trials());
+    trials.extend(raw_client::trials());
     trials.extend(without_bpf::trials());
     for plan in ["tracepoint", "auto"] {
         trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use libtest_mimic::Trial;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcp_backlog_probe::{
     netns::{discover, visit},
@@ -13,8 +14,30 @@ use tcp_backlog_probe::{
 use crate::scenarios::support::{
     kernel_counters::KernelCounters,
     sockets::{ANY_IPV6, IPV4, IPV6},
+    trials::trials_of,
     wait::{PATIENCE, ensure, wait_until},
 };
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials_of!("raw_client":
+        a_handshake_over_ipv4_is_accepted_and_its_data_arrives,
+        a_handshake_over_ipv6_is_accepted_and_its_data_arrives,
+        a_dual_stack_listener_accepts_handshakes_of_both_kinds,
+        of_fifty_handshakes_that_end_at_once_a_backlog_of_sixteen_takes_seventeen,
+        half_open_handshakes_are_answered_again,
+        syns_that_meet_a_full_syn_queue_get_cookies_whose_acks_are_accepted,
+        a_syn_sent_again_belongs_to_the_same_connection,
+        an_ack_that_answers_nothing_is_reset_by_the_listener,
+        a_handshake_that_its_client_resets_is_forgotten,
+        a_syn_to_a_broadcast_address_is_dropped_by_the_listener,
+        a_handshake_is_not_acknowledged_before_it_is_answered_nor_by_another_client,
+        a_private_network_is_discovered_without_a_process_in_it,
+        what_the_host_forwards_or_filters_changes_nothing,
+        no_answer_is_missed_among_thousands,
+        a_private_network_has_sysctls_of_its_own,
+        a_panic_in_a_private_network_is_an_error_and_the_network_goes_on
+    )
+}
 
 /// A network, a listener in it and a client.
 struct Bench {
@@ -124,17 +147,14 @@ fn a_handshake_is_accepted_and_data_arrives(bound: IpAddr, reached: IpAddr) {
     assert_eq!((counters.passive_opens, counters.resets_sent), (1, 0), "{counters:?}");
 }
 
-#[test]
 fn a_handshake_over_ipv4_is_accepted_and_its_data_arrives() {
     a_handshake_is_accepted_and_data_arrives(IPV4, IPV4);
 }
 
-#[test]
 fn a_handshake_over_ipv6_is_accepted_and_its_data_arrives() {
     a_handshake_is_accepted_and_data_arrives(IPV6, IPV6);
 }
 
-#[test]
 fn a_dual_stack_listener_accepts_handshakes_of_both_kinds() {
     a_handshake_is_accepted_and_data_arrives(ANY_IPV6, IPV4);
     a_handshake_is_accepted_and_data_arrives(ANY_IPV6, IPV6);
@@ -153,13 +173,11 @@ fn fifty_handshakes_at_once_meet_a_backlog_of_sixteen(address: IpAddr) {
     assert_eq!(bench.client.ledger().last_acks_sent, 50);
 }
 
-#[test]
 fn of_fifty_handshakes_that_end_at_once_a_backlog_of_sixteen_takes_seventeen() {
     fifty_handshakes_at_once_meet_a_backlog_of_sixteen(IPV4);
     fifty_handshakes_at_once_meet_a_backlog_of_sixteen(IPV6);
 }
 
-#[test]
 fn half_open_handshakes_are_answered_again() {
     let mut bench = Bench::ipv4(8);
     bench.syns(3);
@@ -170,7 +188,6 @@ fn half_open_handshakes_are_answered_again() {
     assert_eq!(bench.counters().syn_retransmits, 3);
 }
 
-#[test]
 fn syns_that_meet_a_full_syn_queue_get_cookies_whose_acks_are_accepted() {
     let mut bench = Bench::ipv4(8);
     let handshakes = bench.syns(20);
@@ -184,7 +201,6 @@ fn syns_that_meet_a_full_syn_queue_get_cookies_whose_acks_are_accepted() {
     assert_eq!(bench.counters().resets_sent, 0);
 }
 
-#[test]
 fn a_syn_sent_again_belongs_to_the_same_connection() {
     let mut bench = Bench::ipv4(8);
     let id = bench.syns(1)[0];
@@ -205,7 +221,6 @@ fn nonblocking(socket: Socket) -> Socket {
     socket
 }
 
-#[test]
 fn an_ack_that_answers_nothing_is_reset_by_the_listener() {
     for address in [IPV4, IPV6] {
         let mut bench = Bench::new(address, address, 8);
@@ -218,7 +233,6 @@ fn an_ack_that_answers_nothing_is_reset_by_the_listener() {
     }
 }
 
-#[test]
 fn a_handshake_that_its_client_resets_is_forgotten() {
     let mut bench = Bench::ipv4(8);
     let id = bench.syns(1)[0];
@@ -229,7 +243,6 @@ fn a_handshake_that_its_client_resets_is_forgotten() {
     assert_eq!(bench.accept_all(), 0);
 }
 
-#[test]
 fn a_syn_to_a_broadcast_address_is_dropped_by_the_listener() {
     let broadcast = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255));
     let mut bench = Bench::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), broadcast, 8);
@@ -238,7 +251,6 @@ fn a_syn_to_a_broadcast_address_is_dropped_by_the_listener() {
     assert_eq!(bench.counters().listen_overflows, 0);
 }
 
-#[test]
 fn a_handshake_is_not_acknowledged_before_it_is_answered_nor_by_another_client() {
     let mut bench = Bench::ipv4(8);
     let nobody = SocketAddr::new(IPV4, 1);
@@ -252,7 +264,6 @@ fn a_handshake_is_not_acknowledged_before_it_is_answered_nor_by_another_client()
     assert_eq!(client, "192.0.2.1:1025".parse().expect("an address"));
 }
 
-#[test]
 fn a_private_network_is_discovered_without_a_process_in_it() {
     let network = PrivateNetwork::new().expect("a private network (root is needed)");
     let found = discover().expect("network namespaces");
@@ -266,7 +277,6 @@ fn a_private_network_is_discovered_without_a_process_in_it() {
     assert_eq!(network.without_ipv6(), None);
 }
 
-#[test]
 fn what_the_host_forwards_or_filters_changes_nothing() {
     for (address, sysctls) in [
         (IPV4, &["ipv4.ip_forward", "ipv4.conf.all.rp_filter", "ipv4.conf.lo.rp_filter"][..]),
@@ -292,7 +302,6 @@ fn packets_of_loopback() -> u64 {
     line.split_whitespace().nth(1).expect("packets").parse().expect("a number")
 }
 
-#[test]
 fn no_answer_is_missed_among_thousands() {
     for address in [IPV4, IPV6] {
         let mut bench = Bench::new(address, address, 16);
@@ -307,7 +316,6 @@ fn no_answer_is_missed_among_thousands() {
     }
 }
 
-#[test]
 fn a_private_network_has_sysctls_of_its_own() {
     let network = PrivateNetwork::new().expect("a private network (root is needed)");
     let read = |network: &PrivateNetwork| {
@@ -321,7 +329,6 @@ fn a_private_network_has_sysctls_of_its_own() {
     assert!(error.starts_with("/proc/sys/net/core/no_such_name cannot be set to 1 ("), "{error}");
 }
 
-#[test]
 fn a_panic_in_a_private_network_is_an_error_and_the_network_goes_on() {
     let network = PrivateNetwork::new().expect("a private network (root is needed)");
     let panicked = network.run(|| -> () { panic!("on purpose") });

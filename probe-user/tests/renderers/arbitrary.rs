@@ -90,7 +90,7 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
-    let residual = (0..AuditedCounter::ALL.len(), -(1_i64 << 53)..=1 << 53);
+    let residual = (prop::sample::select(AuditedCounter::ALL.as_slice()), -(1_i64 << 53)..=1 << 53);
     let residuals = collection::vec(residual, 0..4);
     let rest = (array::uniform4(option::of(count())), residuals, option::of(text()));
     collection::btree_map(0..4_u32, rest, 0..4).prop_map(|namespaces| {
@@ -102,7 +102,7 @@ fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
                 listen_drops,
                 unattributed_overflows,
                 unattributed_drops,
-                residuals: residuals.into_iter().map(|(index, n)| (AuditedCounter::ALL[index], n)).collect(),
+                residuals: residuals.into_iter().collect(),
                 error,
             }
         });
@@ -173,6 +173,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
                 start_unix_seconds: seconds,
                 open_descriptors: bytes,
                 map_bytes: bytes,
+                listener_rows: bytes.map(|bytes| (bytes, bytes)),
             },
         },
     )

@@ -7,6 +7,7 @@ use tcp_backlog_probe::{
         audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
+    prove::{Agreement, Proof, Row},
     render::BuildInfo,
     sample::{OwnCostSample, PortId},
 };
@@ -71,6 +72,7 @@ fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {
         start_unix_seconds: Some(1_790_000_000.25),
         open_descriptors: Some(31),
         map_bytes,
+        listener_rows: map_bytes.map(|_| (12, 16_384)),
     }
 }
 
@@ -232,4 +234,18 @@ pub(crate) fn without_bpf() -> Model {
 fn coverage(full: bool, accounting: Accounting) -> Coverage {
     let base = if full { Coverage::EVERYTHING } else { Coverage::NOTHING };
     Coverage { established: true, synack_retransmits: true, discards_known: false, accounting, ..base }
+}
+
+/// A proof in which a counter is right, one is declared as incomplete, one is unknown and one is wrong.
+pub(crate) fn proof() -> Proof {
+    let row = |step, counter, seen, agreement| Row { step, counter, expected: 7, seen, agreement };
+    let overflow = "SYNs meet a full accept queue";
+    Proof {
+        rows: vec![
+            row("accepted", "established", Some(7), Agreement::Exact),
+            row(overflow, "syn_received", None, Agreement::NotMeasured),
+            row(overflow, "accept_queue_overflows", Some(5), Agreement::Declared),
+            row(overflow, "syn_dropped, accept queue full", Some(9), Agreement::Wrong),
+        ],
+    }
 }

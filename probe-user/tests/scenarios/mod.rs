@@ -10,10 +10,13 @@ pub(crate) mod support;
 
 pub(crate) mod attached;
 pub(crate) mod cycles;
+pub(crate) mod identity;
 pub(crate) mod lifetimes;
+pub(crate) mod load;
 pub(crate) mod namespaces;
 pub(crate) mod overflow;
 pub(crate) mod process;
+pub(crate) mod proof;
 pub(crate) mod refused_last_ack;
 pub(crate) mod several_listeners;
 pub(crate) mod syn_queue;
@@ -97,12 +100,20 @@ macro_rules! scenarios {
 /// Every scenario that can be carried out under every plan. Those that take longest come first.
 pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     attached::every_hook_says_how_it_is_attached,
+    load::ten_thousand_listeners_that_come_and_go,
+    load::many_handshakes_of_several_listeners_with_pauses,
+    proof::check_proves_every_counter,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,
     overflow::a_dual_stack_listener_that_overflows_is_counted_once,
     several_listeners::two_ports_that_overflow_at_once,
     several_listeners::four_listeners_that_share_a_port,
+    identity::members_of_a_group_are_told_apart,
+    identity::connections_that_move_to_another_listener_are_counted_once,
+    identity::connections_that_cannot_move_are_reset_and_counted,
+    identity::a_multipath_listener_that_overflows,
+    identity::fast_open_connections_are_established_by_their_syn,
     refused_last_ack::last_acks_that_meet_a_full_accept_queue,
     lifetimes::counts_outlive_a_listener,
     lifetimes::counts_outlive_a_listener_on_a_port_of_the_kernels_choice,

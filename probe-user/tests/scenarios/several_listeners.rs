@@ -88,7 +88,8 @@ pub(crate) fn four_listeners_that_share_a_port(setup: &Setup) {
             syn_received: SHARED_CLIENTS + moment.kernel.syn_retransmits,
             syn_queued: established,
             established,
-            overflows_syn: moment.kernel.listen_overflows,
+            overflows_syn: moment.certain_overflows(),
+            other_drops: moment.drops_without_overflow(),
             ..Expected::default()
         };
         moment.expect(address, expected)?;

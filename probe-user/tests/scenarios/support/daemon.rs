@@ -90,6 +90,13 @@ impl Daemon {
         scrape(self.address)
     }
 
+    /// Everything that it knows, as JSON.
+    pub(crate) fn snapshot(&self) -> Value {
+        let answer = get(self.address, "/api/v1/snapshot");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
     /// One scrape of a daemon that runs in this namespace.
     pub(crate) fn scrape_in(&self, namespace: &Namespace) -> Metrics {
         let address = self.address;

@@ -46,6 +46,11 @@ impl KernelCounters {
         }
     }
 
+    /// One more, which not every kernel has: of the calling thread's namespace, as `Group:Name`.
+    pub(crate) fn named(name: &str) -> Option<u64> {
+        read("netstat").get(name).copied()
+    }
+
     /// What was counted since `start`.
     pub(crate) const fn since(&self, start: &Self) -> Self {
         Self {

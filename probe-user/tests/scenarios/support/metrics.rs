@@ -71,6 +71,11 @@ impl Metrics {
         self.with_labels(name, labels).map(Series::as_count).reduce(|sum, value| sum + value)
     }
 
+    /// Every value of this name with these labels, whatever it is.
+    pub(crate) fn values(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
+        self.with_labels(name, labels).map(|series| series.value).collect()
+    }
+
     /// The value of a label in every series of this name.
     pub(crate) fn label_values(&self, name: &str, label: &str) -> Vec<&str> {
         self.with_labels(name, &[])
@@ -106,6 +111,14 @@ impl Metrics {
         addresses.sort_unstable();
         addresses.dedup();
         addresses
+    }
+
+    /// One counter of a port; `None` is an absent series.
+    pub(crate) fn of_port(&self, netns: u64, address: SocketAddr, name: &str) -> Option<u64> {
+        let (netns, number) = (netns.to_string(), address.port().to_string());
+        let address = address.ip().to_string();
+        let labels = [("netns", netns.as_str()), ("address", address.as_str()), ("port", number.as_str())];
+        self.value(&format!("tcp_backlog_{name}"), &labels)
     }
 
     /// What is said of a port.

@@ -21,7 +21,7 @@ use std::{
 };
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{kernel_counters::KernelCounters, wait::wait_until};
 
@@ -145,6 +145,16 @@ impl Namespace {
         self.run(KernelCounters::of_this_thread)
     }
 
+    /// Whether this kernel has `net.<name>`.
+    pub(crate) fn has_sysctl(&self, name: &'static str) -> bool {
+        self.run(move || PathBuf::from("/proc/sys/net").join(name.replace('.', "/")).exists())
+    }
+
+    /// A handle by which any thread can [`enter`] it.
+    pub(crate) fn handle(&self) -> File {
+        self.run(|| File::open("/proc/thread-self/ns/net").expect("the thread's network namespace"))
+    }
+
     /// Sets `net.<name>`, with dots or slashes, in this namespace.
     pub(crate) fn set_sysctl(&self, name: &'static str, value: u32) {
         self.run(move || {
@@ -168,6 +178,11 @@ impl Drop for Namespace {
         }
         DEAD.lock().unwrap_or_else(PoisonError::into_inner).extend(self.handle.take());
     }
+}
+
+/// Moves the calling thread into a namespace.
+pub(crate) fn enter(handle: &File) {
+    setns(handle, CloneFlags::CLONE_NEWNET).expect("a move into the namespace");
 }
 
 /// Sets `IFF_UP` on the loopback interface of the current namespace: its index is always 1.

@@ -45,6 +45,20 @@ impl Listener {
         Self::listen(socket, address, backlog)
     }
 
+    /// Opens a listener of Multipath TCP; `None` where the kernel has none.
+    pub(crate) fn open_multipath(namespace: &Namespace, address: IpAddr, backlog: u32) -> Option<Self> {
+        let address = SocketAddr::new(address, 0);
+        let socket = namespace.run(move || {
+            Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::from(MULTIPATH_TCP))).ok()
+        })?;
+        Some(Self::listen(socket, address, backlog))
+    }
+
+    /// From now on a SYN may carry data, and makes a connection at once.
+    pub(crate) fn take_fast_opens(&self, waiting: u32) {
+        setsockopt(&self.socket, FastOpen, &waiting).expect("TCP_FASTOPEN");
+    }
+
     fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> Self {
         // A port with connections that are not yet forgotten can be listened on again.
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
@@ -75,6 +89,11 @@ impl Listener {
         setsockopt(&self.socket, DeferAccept, &seconds).expect("TCP_DEFER_ACCEPT");
     }
 
+    /// Accepts one connection and lets it go, if there is one.
+    pub(crate) fn accept_one(&self) -> bool {
+        self.socket.accept().is_ok()
+    }
+
     /// Accepts one connection, once it is there.
     pub(crate) fn accept(&self) -> Socket {
         wait_until("a connection to accept", || {
@@ -82,6 +101,21 @@ impl Listener {
         })
     }
 }
+
+/// `IPPROTO_MPTCP` of `linux/in.h`.
+const MULTIPATH_TCP: i32 = 262;
+
+/// `TCP_FASTOPEN` of `linux/tcp.h`.
+#[derive(Clone, Copy)]
+struct FastOpen;
+
+nix::setsockopt_impl!(
+    FastOpen,
+    libc::IPPROTO_TCP,
+    libc::TCP_FASTOPEN,
+    u32,
+    nix::sys::socket::sockopt::SetStruct<'_, u32>
+);
 
 /// `TCP_DEFER_ACCEPT` of `linux/tcp.h`, which no crate in use has a name for.
 #[derive(Clone, Copy)]
@@ -122,6 +156,16 @@ impl Client {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => panic!("connect: {error}"),
+        }
+    }
+
+    /// Sends the SYN with a byte of data in it.
+    pub(crate) fn fast_open(&self) {
+        let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+        match self.socket.send_to_with_flags(b"x", &self.address.into(), flags) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => panic!("sendto with MSG_FASTOPEN: {error}"),
         }
     }
 

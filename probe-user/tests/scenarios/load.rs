@@ -1,0 +1,190 @@
+//! Many handshakes at once, and many listeners one after the other: no count is lost, and no memory.
+use std::{
+    env,
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::{
+    Setup,
+    bench::Bench,
+    support::{
+        namespace::enter,
+        sockets::{IPV4, Listener},
+        wait::{ensure, wait_until},
+    },
+};
+
+/// How many handshakes, if the machine is to be kept busy for long.
+const HANDSHAKES_VARIABLE: &str = "TCP_BACKLOG_PROBE_HANDSHAKES";
+const FEW_HANDSHAKES: u64 = 4_000;
+const MEMBERS: usize = 4;
+const CLIENT_THREADS: u64 = 4;
+
+fn handshakes() -> u64 {
+    env::var(HANDSHAKES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(FEW_HANDSHAKES)
+}
+
+/// Four listeners share a port, and each is accepted from by a thread that pauses now and then: their
+/// queues overflow from time to time.
+pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {
+    let bench = Bench::new(setup);
+    let first = Listener::open_shared(&bench.namespace, (IPV4, 0).into(), 64);
+    let address = first.address;
+    let others = (1..MEMBERS).map(|_| Listener::open_shared(&bench.namespace, address, 64));
+    let group: Vec<Listener> = std::iter::once(first).chain(others).collect();
+
+    let handle = bench.namespace.handle();
+    let each = handshakes() / CLIENT_THREADS;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for (number, listener) in (1..).zip(&group) {
+            let over = &over;
+            scope.spawn(move || accept_with_pauses(listener, number, over));
+        }
+        let clients: Vec<_> = (0..CLIENT_THREADS)
+            .map(|_| scope.spawn(|| connect_again_and_again(&handle, address, each)))
+            .collect();
+        clients.into_iter().for_each(|client| client.join().expect("a client"));
+        over.store(true, Ordering::Relaxed);
+    });
+
+    bench.compare("many handshakes", |moment| {
+        let port = moment.port(address);
+        let opened = moment.kernel.passive_opens;
+        // A client that resets at once may overtake its own last ACK.
+        ensure(opened >= each * CLIENT_THREADS * 9 / 10, || format!("{opened} connections"))?;
+        let missing = opened.checked_sub(port.established.unwrap_or_default());
+        let allowed = if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs };
+        ensure(missing.is_some_and(|missing| missing <= allowed), || {
+            format!("{opened} connections, {port:?}, {:?}", moment.skipped)
+        })?;
+        let (unattributed, _) = moment.unattributed();
+        let overflows = port.overflows().unwrap_or_default() + unattributed;
+        let missing = moment.kernel.listen_overflows.checked_sub(overflows);
+        let allowed = moment.skipped.of_functions();
+        ensure(missing.is_some_and(|missing| missing <= allowed), || format!("{overflows} overflows"))
+    });
+}
+
+/// Pauses at places that differ from listener to listener, and are the same in every run.
+fn accept_with_pauses(listener: &Listener, number: u64, over: &AtomicBool) {
+    let mut state = number;
+    while !over.load(Ordering::Relaxed) {
+        if !listener.accept_one() {
+            thread::sleep(Duration::from_micros(50));
+            continue;
+        }
+        // Knuth's generator: a pause every two thousand connections or so.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(number);
+        if state >> 53 == 0 {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn connect_again_and_again(handle: &File, address: SocketAddr, count: u64) {
+    enter(handle);
+    for _ in 0..count {
+        let client = TcpStream::connect(address).expect("a connection");
+        // Ends with a reset: no port is kept from the next one.
+        let lingering = SockRef::from(&client.as_fd()).set_linger(Some(Duration::ZERO));
+        lingering.expect("SO_LINGER");
+    }
+}
+
+const COMING_AND_GOING: u64 = 10_000;
+const PORTS: u64 = 40;
+/// What fits into a queue with the backlog of 1, and one client more.
+const CLIENTS_OF_EACH: usize = 3;
+
+/// The memory of a closed listener becomes another one's, on the same port or another, again and again.
+pub(crate) fn ten_thousand_listeners_that_come_and_go(setup: &Setup) {
+    let bench = Bench::alone(setup);
+    let at_first = Memory::of(&bench);
+    bench.namespace.run(|| (0..COMING_AND_GOING / 2).for_each(|number| come_and_go(20_000 + number % PORTS)));
+    // Where it grows to with so many at once; what it does not grow by with as many again.
+    let before = Memory { rows: at_first.rows, ..Memory::of(&bench) };
+    bench.namespace.run(|| (0..COMING_AND_GOING / 2).for_each(|number| come_and_go(20_000 + number % PORTS)));
+
+    bench.compare("ten thousand listeners", |moment| {
+        let ports = (0..PORTS).map(|number| SocketAddr::from((Ipv4Addr::LOCALHOST, port(20_000 + number))));
+        let ports: Vec<SocketAddr> = ports.collect();
+        let sum = |name: &str| -> Option<u64> { ports.iter().map(|port| moment.of_port(*port, name)).sum() };
+        let opened = moment.kernel.passive_opens;
+        let established = sum("established_total").unwrap_or_default();
+        let allowed = if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs };
+        // A child that is made in the instant in which its listener closes never comes into a queue.
+        let too_late = COMING_AND_GOING / 100;
+        ensure(established <= opened && opened - established <= allowed + too_late, || {
+            format!("{opened} connections, {established} established, {:?}", moment.skipped)
+        })?;
+        if bench.full() {
+            let forgotten = sum("closed_unaccepted_total");
+            // A child that cannot inherit the port any more is a listen drop (__inet_inherit_port()).
+            let unbound = moment.kernel.listen_drops - moment.kernel.listen_overflows;
+            let missing = forgotten.and_then(|forgotten| opened.checked_sub(forgotten));
+            ensure(missing.is_some_and(|missing| missing <= allowed + unbound), || {
+                format!("{forgotten:?} closed unaccepted of {opened}")
+            })?;
+        }
+        ensure(moment.kernel.listen_overflows > COMING_AND_GOING / 2, || format!("{:?}", moment.kernel))
+    });
+    wait_until("the memory is what it was", || Memory::of(&bench).is_like(&before));
+}
+
+fn port(number: u64) -> u16 {
+    number.try_into().expect("a port")
+}
+
+fn come_and_go(number: u64) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port(number)));
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a TCP socket");
+    let listener = socket();
+    listener.set_reuse_address(true).expect("SO_REUSEADDR");
+    listener.bind(&address.into()).expect("bind");
+    listener.listen(1).expect("listen");
+    let clients: Vec<Socket> = (0..CLIENTS_OF_EACH).map(|_| socket()).collect();
+    for client in &clients {
+        client.set_nonblocking(true).expect("non-blocking connect");
+        // In progress, or connected at once.
+        let _ = client.connect(&address.into());
+    }
+    drop(listener);
+    drop(clients);
+}
+
+/// What the daemon and its maps take.
+#[derive(Debug)]
+struct Memory {
+    resident: u64,
+    maps: u64,
+    rows: u64,
+}
+
+impl Memory {
+    fn of(bench: &Bench) -> Self {
+        let metrics = bench.scrape();
+        let value = |name: &str| metrics.value(name, &[]).unwrap_or_else(|| panic!("no {name}"));
+        Self {
+            resident: value("process_resident_memory_bytes"),
+            maps: value("tcp_backlog_maps_memory_bytes"),
+            rows: value("tcp_backlog_listener_rows"),
+        }
+    }
+
+    /// Other scenarios have listeners as well, and an allocator keeps a little of what it had.
+    fn is_like(&self, before: &Self) -> Result<(), String> {
+        const KEPT: u64 = 6 << 20;
+        let like = self.maps == before.maps
+            && self.rows <= before.rows + COMING_AND_GOING / 20
+            && self.resident <= before.resident + KEPT;
+        ensure(like, || format!("before {before:?}, now {self:?}"))
+    }
+}
