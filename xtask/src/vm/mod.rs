@@ -10,6 +10,7 @@ mod initramfs;
 mod matrix;
 mod pack;
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +26,7 @@ use self::pack::{Programs, build_tests, pack};
 use crate::libtest::Counts;
 use crate::setup::kernels::{Kernel, TESTED_LINES};
 use crate::setup::{self, Lab};
+use crate::test::HANDSHAKES_VARIABLE;
 use crate::{AlreadyReported, build, workspace};
 
 /// A kernel under an emulator may die on the way to init through no fault of ours. Past that
@@ -156,7 +158,8 @@ fn log_folder() -> PathBuf {
 
 fn run_on(kernel: &Kernel, lab: &Lab, programs: Programs<'_>, arguments: &Arguments) -> Result<Outcome> {
     let initramfs = log_folder().join(format!("{}.cpio", kernel.label));
-    pack(&initramfs, &programs, &kernel.modules, &arguments.test_arguments)?;
+    let handshakes = env::var(HANDSHAKES_VARIABLE).ok();
+    pack(&initramfs, &programs, &kernel.modules, &arguments.test_arguments, handshakes.as_deref())?;
     let log = log_folder().join(format!("{}.log", kernel.label));
     let machine = Machine {
         emulator: &lab.emulator,

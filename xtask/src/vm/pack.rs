@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use super::initramfs::Initramfs;
+use crate::test::HANDSHAKES_VARIABLE;
 use crate::{build, processes, workspace};
 
 /// The daemon's path inside.
@@ -49,6 +50,7 @@ pub(super) fn pack(
     programs: &Programs<'_>,
     modules: &[PathBuf],
     test_arguments: &[String],
+    handshakes: Option<&str>,
 ) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let mut initramfs = Initramfs::create(archive)?;
@@ -57,7 +59,7 @@ pub(super) fn pack(
     }
     initramfs.device("dev/console", 5, 1)?;
     initramfs.program("init", INIT.as_bytes())?;
-    initramfs.program("run-tests", test_script(test_arguments).as_bytes())?;
+    initramfs.program("run-tests", test_script(test_arguments, handshakes).as_bytes())?;
     initramfs.program("bin/busybox", &read(programs.busybox)?)?;
     initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
     initramfs.program("bin/in_vm", &read(programs.tests)?)?;
@@ -69,11 +71,12 @@ pub(super) fn pack(
     Ok(())
 }
 
-fn test_script(arguments: &[String]) -> String {
+fn test_script(arguments: &[String], handshakes: Option<&str>) -> String {
     let quoted = arguments.iter().map(|argument| format!(" '{}'", argument.replace('\'', r"'\''")));
     // Without the variable the tests look for the daemon where cargo built it.
+    let handshakes = handshakes.map(|count| format!(" {HANDSHAKES_VARIABLE}='{count}'")).unwrap_or_default();
     format!(
-        "#!/bin/sh\nexport RUST_BACKTRACE=1 NO_COLOR=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}\nexec /bin/in_vm{}\n",
+        "#!/bin/sh\nexport RUST_BACKTRACE=1 NO_COLOR=1 TCP_BACKLOG_PROBE_BINARY={DAEMON}{handshakes}\nexec /bin/in_vm{}\n",
         quoted.collect::<String>()
     )
 }
@@ -93,7 +96,8 @@ mod tests {
 
     #[test]
     fn arguments_reach_the_test_binary_unchanged() {
-        let script = test_script(&["--exact".to_owned(), "it's".to_owned()]);
+        let script = test_script(&["--exact".to_owned(), "it's".to_owned()], Some("7"));
+        assert!(script.contains(" TCP_BACKLOG_PROBE_HANDSHAKES='7'\n"), "{script}");
         assert!(script.ends_with("exec /bin/in_vm '--exact' 'it'\\''s'\n"), "{script}");
     }
 }
