@@ -42,6 +42,8 @@ pub(super) struct NamespaceLedger {
     /// The inodes of the sockets that listened at the last sample.
     sockets: BTreeSet<u32>,
     unattributed: Unattributed,
+    /// A port of the map could not be read at the last sample: what it has dropped will be told later.
+    more_to_come: bool,
 }
 
 /// One port of the namespace.
@@ -176,6 +178,7 @@ impl NamespaceLedger {
     /// Takes in the readings of the ports; returns whether one of them has to wait for the next.
     fn advance_ports(&mut self, observation: &Observation<'_>, life: &mut Life) -> bool {
         let mut waiting = false;
+        self.more_to_come = false;
         for (id, reading) in observation.readings {
             let progress = if let Some(port) = self.ports.get_mut(id) {
                 port.advance(reading, observation.discards_known)
@@ -190,6 +193,7 @@ impl NamespaceLedger {
                 progress
             };
             waiting |= progress == Progress::Waiting;
+            self.more_to_come |= progress == Progress::Waiting && reading.in_map;
             life.blind |= progress == Progress::Blind;
         }
         waiting
@@ -225,7 +229,8 @@ impl NamespaceLedger {
         }
     }
 
-    /// Settles what was reported; of all that was `seen` the rest is unattributed.
+    /// Settles what was reported; of all that was `seen` the rest is unattributed, unless a port may yet
+    /// show that it is its own: then a later checkpoint tells.
     fn set_checkpoint(&mut self, seen: &NetstatSample) {
         let mut rest = *seen;
         for port in self.ports.values_mut() {
@@ -237,6 +242,9 @@ impl NamespaceLedger {
             rest.listen_drops = rest.listen_drops.saturating_sub(listen_drops.saturating_add(owed));
             rest.listen_overflows =
                 rest.listen_overflows.saturating_sub(accept_queue_overflows.saturating_add(owed));
+        }
+        if self.more_to_come {
+            return;
         }
         let last = &mut self.unattributed;
         last.listen_drops = last.listen_drops.max(rest.listen_drops);
