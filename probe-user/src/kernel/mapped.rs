@@ -1,6 +1,7 @@
 //! A BPF array in the memory of this process: read and written without a system call.
 use std::{
     marker::PhantomData,
+    mem::MaybeUninit,
     os::fd::AsFd,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
@@ -60,12 +61,19 @@ impl<T: Pod> MappedArray<T> {
 
     /// One value. Programs may write it meanwhile: each word is one that it had.
     pub(super) fn get(&self, index: u32) -> Option<T> {
-        let words: Vec<u64> = self.words(index).iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let words = self.words(index);
         if words.is_empty() {
             return None;
         }
-        // SAFETY: as many bytes as the value has, and every bit pattern is one (Pod).
-        Some(unsafe { words.as_ptr().cast::<T>().read_unaligned() })
+        let mut value = MaybeUninit::<T>::uninit();
+        for (place, word) in words.iter().enumerate() {
+            // SAFETY: there are as many words as the value has.
+            unsafe {
+                value.as_mut_ptr().cast::<u64>().add(place).write_unaligned(word.load(Ordering::Relaxed))
+            };
+        }
+        // SAFETY: every byte was written, and every bit pattern is a value (Pod).
+        Some(unsafe { value.assume_init() })
     }
 
     /// Sets every byte of a value to 0. No program may write it meanwhile.
