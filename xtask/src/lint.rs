@@ -56,6 +56,8 @@ fn deny(arguments: &Arguments) -> Result<()> {
         println!("lint: skipped: cargo-deny is not installed (--install builds it)");
         return Ok(());
     };
+    // Building fetches what is for this platform, cargo-deny asks for the whole graph.
+    processes::run(workspace::cargo("fetch").args(["--locked", "--quiet"])).context("lint")?;
     // Advisories are left out: they need a database from the network.
     let mut command = Command::new(program);
     command.args(["--log-level", "error", "--offline", "check", "--hide-inclusion-graph"]);
