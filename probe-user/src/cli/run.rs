@@ -14,6 +14,7 @@ use crate::{
         Collector, Server, Signals,
         probe::{Probe, log_plan},
     },
+    kernel,
     plan::outcome::Accounting,
     web::{DEFAULT_PORT, SnapshotSource},
 };
@@ -41,6 +42,7 @@ const SOCKET_DROPS_INTERVAL: Duration = Duration::from_secs(1);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    kernel::share_one_heap();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
