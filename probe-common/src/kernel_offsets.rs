@@ -54,6 +54,11 @@ kernel_offsets! {
     /// `struct inet_connection_sock`, which begins with the `struct sock`: `icsk_accept_queue.qlen`, the
     /// length of the SYN queue, `atomic_t`.
     accept_queue_syn_length,
+    /// `struct socket`: `sk`, a pointer to `struct sock`.
+    socket_sock,
+    /// `struct mptcp_sock`, which begins with the `struct sock`: `first`, a pointer to the `struct sock` of the
+    /// first subflow; 0 without MPTCP.
+    mptcp_first_subflow,
     /// `struct net`: `ns.inum`, u32.
     net_inum,
     /// `struct net`: `mib.net_statistics`, a per-CPU pointer to `struct linux_mib`.

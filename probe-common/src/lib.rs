@@ -6,6 +6,7 @@
 #![no_std]
 
 mod abi_checks;
+pub mod accept_queue;
 pub mod handshake;
 pub mod kernel_offsets;
 pub mod listener;

@@ -36,15 +36,36 @@ pub struct ListenerIdentity {
     pub opened_at: u64,
     /// `bpf_ktime_get_ns()` when it was closed, or was seen to be; 0 while it listens.
     pub closed_at: u64,
+    /// What listen() was asked for, see [`Self::backlog_requested`]; 0 when it is not known.
+    pub backlog: u64,
+    /// The process (thread group) that called listen(); 0 when it is not known.
+    pub opened_by: u64,
     /// Where it listens.
     pub port: PortKey,
 }
+
+/// Set in [`ListenerIdentity::backlog`] where the lower half is a number that was seen.
+const BACKLOG_KNOWN: u64 = 1 << 32;
 
 impl ListenerIdentity {
     /// Whether the row is anybody's.
     #[must_use]
     pub const fn is_taken(&self) -> bool {
         self.port.family != 0
+    }
+
+    /// The backlog that listen() was asked for, before `net.core.somaxconn` was looked at; `None` when the
+    /// call was not seen.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the number")]
+    pub const fn backlog_requested(&self) -> Option<i32> {
+        if self.backlog & BACKLOG_KNOWN == 0 { None } else { Some((self.backlog as u32).cast_signed()) }
+    }
+
+    /// The form in which a backlog is kept: one word, which is written at once.
+    #[must_use]
+    pub const fn known_backlog(requested: i32) -> u64 {
+        BACKLOG_KNOWN | requested.cast_unsigned() as u64
     }
 }
 

@@ -16,20 +16,23 @@ pub enum Loss {
     ListenerUnreadable = 4,
     /// A row that two CPUs wanted at once could not be given back: it is not used again.
     RowLost = 5,
+    /// The map of connections in accept queues is full: how long this one waits is not measured.
+    AcceptWaitMapFull = 6,
 }
 
 impl Loss {
     /// How many reasons there are.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 7;
 
     /// Every reason, in the order of the map's index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ListenerMapFull,
         Self::BracketUnmatched,
         Self::CountersUnreadable,
         Self::ChildMapFull,
         Self::ListenerUnreadable,
         Self::RowLost,
+        Self::AcceptWaitMapFull,
     ];
 
     /// The reason as a label value.
@@ -42,6 +45,7 @@ impl Loss {
             Self::ChildMapFull => "child_map_full",
             Self::ListenerUnreadable => "listener_unreadable",
             Self::RowLost => "row_lost",
+            Self::AcceptWaitMapFull => "accept_wait_map_full",
         }
     }
 }

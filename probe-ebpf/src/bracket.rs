@@ -15,6 +15,7 @@ use probe_common::{
 use crate::{
     count::{add_in_softirq, lose},
     cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, cpu_state},
+    hooks::accept_queue,
     kernel_counters::{Gained, KernelCounters},
     kernel_read::{
         KernelPointer, KernelRead, Probed, aborts_on_overflow, accept_queue_is_full, syn_queue_is_full,
@@ -144,7 +145,7 @@ pub(crate) fn close(stage: Stage) -> Option<Closed> {
     charge_cookies(counters, &gained, stage);
     if dropped {
         charge_drops(state, counters, &gained, stage);
-        charge_connection(state, counters, listener, stage);
+        charge_connection(state, counters, listener, stage, gained.overflows != 0);
     }
     Some(Closed { listener, counters, dropped })
 }
@@ -193,6 +194,7 @@ fn charge_connection(
     counters: *mut HandshakeCounters,
     listener: KernelPointer,
     stage: Stage,
+    overflowed: bool,
 ) {
     if stage == Stage::RequestError {
         return;
@@ -206,6 +208,9 @@ fn charge_connection(
     };
     if is_first_refusal(fingerprint) {
         add_in_softirq!(counters, connections_refused, 1);
+        if overflowed {
+            accept_queue::refused(listener, state.row);
+        }
     }
     // tcp_check_req() alone asks for the setting, and then resets: a cookie's last ACK is dropped in silence.
     if stage == Stage::LastAck && aborts_on_overflow::<Probed>(listener) {

@@ -24,12 +24,39 @@ pub(crate) struct CpuState {
     pub(crate) reserve_kept: u32,
     /// Not 0: the IPv6 function that is under way only calls its IPv4 twin.
     pub(crate) passed_on: u32,
+    /// The connection that is being put into an accept queue.
+    pub(crate) entering: Entering,
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
     pub(crate) per_cpu_distance: u64,
     /// For turning a pointer into a number: the verifier forgets what it was.
     number: u64,
     /// What the entry of a call handed to its return: one slot per function.
-    handed_over: [u64; 6],
+    handed_over: [u64; 4],
+}
+
+/// A connection that is being put into an accept queue.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Entering {
+    /// The listener.
+    pub(crate) listener: u64,
+    /// The child; 0 where it will not be put there.
+    pub(crate) child: u64,
+    /// When it began.
+    pub(crate) now: u64,
+    /// The row of the listener's totals.
+    pub(crate) row: u32,
+    /// The function that does it, an [`Enters`]; 0 for none.
+    pub(crate) by: u32,
+}
+
+/// A function that puts a connection into an accept queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Enters {
+    /// `inet_csk_complete_hashdance()`
+    Hashdance = 1,
+    /// `inet_csk_reqsk_queue_add()`, called by another function
+    QueueAdd = 2,
 }
 
 /// No bracket is open.
@@ -45,16 +72,12 @@ const NOTHING: u64 = 0;
 pub(crate) enum Slot {
     /// `inet_csk_reqsk_queue_hash_add()`: the listener
     SynQueued = 0,
-    /// `inet_csk_reqsk_queue_add()`: the listener
-    Established = 1,
     /// `tcp_v4_syn_recv_sock()` and `tcp_v6_syn_recv_sock()`: the listener
-    LastAck = 2,
-    /// `inet_csk_complete_hashdance()`: the listener
-    Hashdance = 3,
+    LastAck = 1,
     /// `reqsk_timer_handler()`: the listener
-    ExpiringListener = 4,
+    ExpiringListener = 2,
     /// `reqsk_timer_handler()`: the timer
-    ExpiringTimer = 5,
+    ExpiringTimer = 3,
 }
 
 #[map]
@@ -90,15 +113,6 @@ pub(crate) fn hand_over(slot: Slot, pointer: KernelPointer) {
         // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
         unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).write(pointer as u64) };
     }
-}
-
-/// Whether a call that handed something over is still under way on this CPU.
-#[inline(always)]
-pub(crate) fn is_under_way(slot: Slot) -> bool {
-    cpu_state().is_some_and(|state| {
-        // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-        unsafe { (&raw const (*state).handed_over).cast::<u64>().add(slot as usize).read() != NOTHING }
-    })
 }
 
 /// Takes what the entry of this call handed over; `None` when there is nothing.

@@ -11,6 +11,8 @@ pub(crate) type KernelPointer = *const c_void;
 
 /// `IPPROTO_TCP` of `linux/in.h`.
 const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_MPTCP` of `linux/in.h`.
+const IPPROTO_MPTCP: u16 = 262;
 
 /// States of `net/tcp_states.h`, as `skc_state` has them.
 pub(crate) const TCP_SYN_RECV: u8 = 3;
@@ -132,14 +134,25 @@ pub(crate) fn state<R: KernelRead>(sock: KernelPointer) -> Option<u8> {
 /// which is a TCP socket; its own socket is not counted.
 #[inline(always)]
 pub(crate) fn is_tcp<R: KernelRead>(sock: KernelPointer) -> bool {
-    R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_protocol)) == Some(IPPROTO_TCP)
+    has_protocol::<R>(sock, IPPROTO_TCP)
+}
+
+/// Whether a socket's protocol is MPTCP.
+#[inline(always)]
+pub(crate) fn is_mptcp<R: KernelRead>(sock: KernelPointer) -> bool {
+    has_protocol::<R>(sock, IPPROTO_MPTCP)
+}
+
+#[inline(always)]
+fn has_protocol<R: KernelRead>(sock: KernelPointer, protocol: u16) -> bool {
+    R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_protocol)) == Some(protocol)
 }
 
 /// Whether the SYN queue is full, which it is at its limit or one above it: the comparison of
 /// `inet_csk_reqsk_queue_is_full()` changed in 2025, in stable trees as well.
 #[inline(always)]
 pub(crate) fn syn_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
-    let length = R::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length));
+    let length = syn_queue_length::<R>(listener);
     let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
     match (length, limit) {
         (Some(length), Some(limit)) => length >= limit,
@@ -163,13 +176,22 @@ pub(crate) fn aborts_on_overflow<R: KernelRead>(listener: KernelPointer) -> bool
         .is_some_and(|value| value != 0)
 }
 
+/// How many connections are in a listener's accept queue, and its limit.
+#[inline(always)]
+pub(crate) fn accept_queue<R: KernelRead>(listener: KernelPointer) -> Option<(u32, u32)> {
+    let length = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_ack_backlog))?;
+    let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog))?;
+    Some((length, limit))
+}
+
+/// How many requests are in a listener's SYN queue.
+#[inline(always)]
+pub(crate) fn syn_queue_length<R: KernelRead>(listener: KernelPointer) -> Option<u32> {
+    R::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length))
+}
+
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.
 #[inline(always)]
 pub(crate) fn accept_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
-    let length = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_ack_backlog));
-    let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
-    match (length, limit) {
-        (Some(length), Some(limit)) => length > limit,
-        _ => false,
-    }
+    accept_queue::<R>(listener).is_some_and(|(length, limit)| length > limit)
 }

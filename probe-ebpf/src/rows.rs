@@ -3,8 +3,9 @@
 //! The way from a listener to its row is a cache: when an entry is missing, gone or stale, the
 //! listener gets a new row for the same port, and the port's total is the sum over its rows. So
 //! nothing that is missed here loses a count.
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use probe_common::{
+    accept_queue::{AcceptQueueCounters, SECOND},
     handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
     loss::Loss,
@@ -14,7 +15,7 @@ use crate::{
     count::lose,
     kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
     settings::global,
-    shared_maps::{FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, PORT_ROWS},
+    shared_maps::{ACCEPT_QUEUE, FREE_ROWS, HANDSHAKE, LISTEN_CALLS, LISTENER_ROWS, LISTENERS, PORT_ROWS},
 };
 
 /// `BPF_NOEXIST` of `linux/bpf.h`.
@@ -31,9 +32,21 @@ pub(crate) fn counters_of<R: KernelRead>(listener: KernelPointer) -> Option<*mut
 /// This CPU's totals in a row.
 #[inline(always)]
 pub(crate) fn counters_in(row: u32) -> Option<*mut HandshakeCounters> {
+    HANDSHAKE.get_ptr_mut(place_of(row))
+}
+
+/// What this CPU noted of the queues of a row's listener.
+#[inline(always)]
+pub(crate) fn queues_in(row: u32) -> Option<*mut AcceptQueueCounters> {
+    ACCEPT_QUEUE.get_ptr_mut(place_of(row))
+}
+
+/// Where this CPU has a row in an array that has one for each CPU.
+#[inline(always)]
+fn place_of(row: u32) -> u32 {
     // SAFETY: no argument, no effect but the answer. The program stays on its CPU.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    HANDSHAKE.get_ptr_mut(cpu.wrapping_mul(global!(SETTINGS.rows)).wrapping_add(row))
+    cpu.wrapping_mul(global!(SETTINGS.rows)).wrapping_add(row)
 }
 
 /// The row of a listener; one is given to it if it has none.
@@ -67,6 +80,29 @@ pub(crate) fn row_of_port(port: &PortKey) -> u32 {
     give_back(slot.row);
     // SAFETY: as in row_of().
     unsafe { PORT_ROWS.get(port) }.map_or(OTHER_ROW, |slot| slot.row)
+}
+
+/// What this thread has just asked listen() for, in the form of [`ListenerIdentity::backlog`]; 0 when it is not
+/// known: nobody listens for the hook, or the kernel itself makes the listener.
+#[inline(always)]
+pub(crate) fn backlog_asked_for() -> u64 {
+    /// A call that took longer is taken for another one that came to nothing.
+    const LATEST: u64 = SECOND;
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a copy of a value that only this thread writes.
+    match unsafe { LISTEN_CALLS.get(thread) } {
+        // SAFETY: no argument, no effect but the answer.
+        Some(call) if unsafe { bpf_ktime_get_ns() }.wrapping_sub(call.called_at) < LATEST => {
+            ListenerIdentity::known_backlog(call.backlog)
+        }
+        _ => 0,
+    }
+}
+
+/// The process (thread group) that is running.
+#[inline(always)]
+pub(crate) fn current_process() -> u64 {
+    bpf_get_current_pid_tgid() >> 32
 }
 
 /// The socket begins to listen: whatever its memory was before, its counts are another's from now on.
@@ -128,11 +164,15 @@ fn identity<R: KernelRead>(listener: KernelPointer, opened_at: u64) -> Option<Li
     let port = if listens { port_key::<R>(listener) } else { listening_port::<R>(listener) }?;
     // SAFETY: no argument, no effect but the answer.
     let closed_at = if listens { 0 } else { unsafe { bpf_ktime_get_ns() } };
+    // Only at its opening is the thread that runs here the one that asked for it.
+    let (backlog, opened_by) = if opened_at == 0 { (0, 0) } else { (backlog_asked_for(), current_process()) };
     Some(ListenerIdentity {
         socket: listener as u64,
         inode: inode_number::<R>(listener),
         opened_at,
         closed_at,
+        backlog,
+        opened_by,
         port,
     })
 }

@@ -5,9 +5,10 @@
 //! (`bpf_disable_instrumentation()`), and a packet that comes in then would not be counted.
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, Stack},
+    maps::{Array, HashMap, LruHashMap, Stack},
 };
 use probe_common::{
+    accept_queue::{AcceptQueueCounters, AcceptedCounters, ListenCall, QueuedChild},
     handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot},
     loss::Loss,
@@ -21,6 +22,24 @@ const MAPPABLE: u32 = 1 << 10;
 /// that are about rows have an entry for each.
 #[map]
 pub(crate) static HANDSHAKE: Array<HandshakeCounters> = Array::with_max_entries(1024, MAPPABLE);
+
+/// What is noted of queues per CPU and row, in the same order.
+#[map]
+pub(crate) static ACCEPT_QUEUE: Array<AcceptQueueCounters> = Array::with_max_entries(1024, MAPPABLE);
+
+/// What is noted at accept(), per row.
+#[map]
+pub(crate) static ACCEPTED: Array<AcceptedCounters> = Array::with_max_entries(1024, MAPPABLE);
+
+/// From the address of the `struct sock` of a connection in an accept queue to when it came there. The user
+/// side may set another size.
+#[map]
+pub(crate) static QUEUED: HashMap<u64, QueuedChild> = HashMap::with_max_entries(65_536, 0);
+
+/// What threads ask listen() for, by `bpf_get_current_pid_tgid()`. A call that comes to nothing leaves its
+/// entry behind: the oldest make room.
+#[map]
+pub(crate) static LISTEN_CALLS: LruHashMap<u64, ListenCall> = LruHashMap::with_max_entries(1024, 0);
 
 /// Whose each row is.
 #[map]

@@ -2,6 +2,8 @@
 //!
 //! A [`Sample`] can be saved as JSON and read again; [`SAMPLE_VERSION`] rises when
 //! a field changes its meaning.
+mod queue;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -9,6 +11,8 @@ use std::{
 
 use probe_common::handshake::HandshakeCounters;
 use serde::{Deserialize, Serialize};
+
+pub use self::queue::{Instants, PeakSample, QueueState, QueueTotals};
 
 /// The version of [`Sample`]'s JSON form.
 pub const SAMPLE_VERSION: u32 = 2;
@@ -33,6 +37,9 @@ pub struct PortId {
 pub struct Sample {
     /// [`SAMPLE_VERSION`] of the writer.
     pub version: u32,
+    /// When it was taken.
+    #[serde(default)]
+    pub taken: Instants,
     /// Totals of the kernel hooks; `None` where no hook is attached at all.
     pub hooks: Option<HookSample>,
     /// Every network namespace that was found.
@@ -69,10 +76,25 @@ pub struct HookSample {
     /// Totals per socket that has listened since the hooks were attached, as far as they are known
     /// apart, by port and inode number; read with `ports`, which have these in their sums.
     pub sockets: Vec<SocketTotals>,
+    /// What is known of the queues of each port, read with `ports`.
+    #[serde(default, with = "as_pairs")]
+    pub queues: BTreeMap<PortId, QueueSample>,
     /// Totals of the listeners that there is no row left for.
     pub other: HandshakeCounters,
+    /// Totals of the queues of these.
+    #[serde(default)]
+    pub other_queues: QueueTotals,
     /// Counts that are missing, by the label of `probe_common::loss::Loss`.
     pub losses: BTreeMap<String, u64>,
+}
+
+/// Queues of one listener, or of all listeners of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSample {
+    /// What only grows.
+    pub totals: QueueTotals,
+    /// The rest.
+    pub state: QueueState,
 }
 
 /// Totals of one listening socket.
@@ -84,6 +106,15 @@ pub struct SocketTotals {
     pub inode: u64,
     /// What it counted.
     pub counters: HandshakeCounters,
+    /// Its queues.
+    #[serde(default)]
+    pub queues: QueueSample,
+    /// What listen() was asked for; `None` when the call was not seen.
+    #[serde(default)]
+    pub backlog_requested: Option<i32>,
+    /// The process that called listen(); `None` when that was not seen.
+    #[serde(default)]
+    pub opened_by: Option<u32>,
 }
 
 /// One network namespace.

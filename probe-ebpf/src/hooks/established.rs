@@ -1,5 +1,6 @@
 //! Finished handshakes: children that were put in the accept queue.
 use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map},
     maps::HashMap,
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
@@ -12,12 +13,13 @@ use probe_common::{
 use crate::{
     bracket,
     count::{add_anywhere, lose},
-    cpu_state::{Slot, hand_over, is_under_way, take_over},
+    cpu_state::{Entering, Enters, cpu_state},
+    hooks::accept_queue,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
         state,
     },
-    rows::{counters_in, counters_of, row_of_port},
+    rows::{counters_in, row_of, row_of_port},
 };
 
 /// `TCP_ESTABLISHED` of `net/tcp_states.h`.
@@ -32,52 +34,82 @@ fn established(counters: Option<*mut HandshakeCounters>) {
     }
 }
 
-/// A child was, or was not, put in the accept queue.
+/// A child is about to be put in the accept queue.
 ///
 /// `inet_csk_reqsk_queue_add()` is the only place that does it in every version, but compilers inline
 /// it into `inet_csk_complete_hashdance()`, its neighbour in the same file, and not into the callers
-/// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and the inner one does not
-/// count while the outer one is under way on this CPU.
+/// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and the inner one does
+/// nothing while the outer one is under way on this CPU.
 #[inline(always)]
-fn child_queued<R: KernelRead>(listener: KernelPointer, queued: u64) {
+fn child_enters<R: KernelRead>(by: Enters, listener: KernelPointer, child: KernelPointer) {
+    let Some(state) = cpu_state() else { return };
+    let row = row_of::<R>(listener);
+    // SAFETY: no argument, no effect but the answer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let entering = Entering { listener: listener as u64, child: child as u64, now, row, by: by as u32 };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    unsafe { (&raw mut (*state).entering).write(entering) };
+    if !child.is_null() {
+        accept_queue::begins_to_wait(child as u64, row, now);
+    }
+}
+
+/// A child was, or was not, put in the accept queue. `listener`: a pointer that `R` can read, where there is one.
+#[inline(always)]
+fn child_entered<R: KernelRead>(by: Enters, listener: Option<KernelPointer>, queued: u64) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let entering = unsafe { (&raw const (*state).entering).read() };
+    if entering.by != by as u32 {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { (&raw mut (*state).entering.by).write(0) };
     if !is_something(queued) {
+        if entering.child != 0 {
+            accept_queue::waits_no_more(entering.child);
+        }
         return;
     }
     // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
     bracket::answered();
-    established(counters_of::<R>(listener));
+    established(counters_in(entering.row));
+    let listener = listener.unwrap_or(entering.listener as KernelPointer);
+    accept_queue::queued::<R>(listener, entering.row, entering.now);
 }
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
 /// bool own_req)`: unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile, or
-/// another CPU was first.
+/// another CPU was first (then `own_req` is false).
+#[inline(always)]
+fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer, own_request: u8) {
+    let child = if own_request == 0 { core::ptr::null() } else { child };
+    child_enters::<R>(Enters::Hashdance, listener, child);
+}
+
 #[fentry(function = "inet_csk_complete_hashdance")]
 fn fentry_inet_csk_complete_hashdance(ctx: FEntryContext) -> i32 {
-    hand_over(Slot::Hashdance, ctx.arg(0));
+    hashdance_begins::<Direct>(ctx.arg(0), ctx.arg(1), ctx.arg(3));
     0
 }
 
 #[fexit(function = "inet_csk_complete_hashdance")]
 fn fexit_inet_csk_complete_hashdance(ctx: FExitContext) -> i32 {
-    if take_over(Slot::Hashdance).is_some() {
-        child_queued::<Direct>(ctx.arg(0), ctx.arg(4));
-    }
+    child_entered::<Direct>(Enters::Hashdance, Some(ctx.arg(0)), ctx.arg(4));
     0
 }
 
 #[kprobe(function = "inet_csk_complete_hashdance")]
 fn kprobe_inet_csk_complete_hashdance(ctx: ProbeContext) -> u32 {
-    if let Some(listener) = ctx.arg(0) {
-        hand_over(Slot::Hashdance, listener);
+    if let (Some(listener), Some(child), Some(own_request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(3)) {
+        hashdance_begins::<Probed>(listener, child, own_request);
     }
     0
 }
 
 #[kretprobe(function = "inet_csk_complete_hashdance")]
 fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = take_over(Slot::Hashdance) {
-        child_queued::<Probed>(listener, ctx.ret());
-    }
+    child_entered::<Probed>(Enters::Hashdance, None, ctx.ret());
     0
 }
 
@@ -87,32 +119,46 @@ fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
 /// A child that moves here from a listener which is being closed (`inet_csk_listen_stop()` with
 /// `net.ipv4.tcp_migrate_req`, 5.14) has finished its handshake before and is counted there: a new one is in SYN_RECV.
 #[inline(always)]
-fn child_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer, queued: u64) {
-    if !is_under_way(Slot::Hashdance) && state::<R>(child) == Some(TCP_SYN_RECV) {
-        child_queued::<R>(listener, queued);
+fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
+    if is_in_hashdance() {
+        return;
     }
+    if state::<R>(child) == Some(TCP_SYN_RECV) {
+        child_enters::<R>(Enters::QueueAdd, listener, child);
+    } else {
+        accept_queue::waits_elsewhere(child as u64, row_of::<R>(listener));
+    }
+}
+
+#[inline(always)]
+fn is_in_hashdance() -> bool {
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    cpu_state().is_some_and(|state| unsafe { (*state).entering.by } == Enters::Hashdance as u32)
+}
+
+#[fentry(function = "inet_csk_reqsk_queue_add")]
+fn fentry_inet_csk_reqsk_queue_add(ctx: FEntryContext) -> i32 {
+    child_is_added::<Direct>(ctx.arg(0), ctx.arg(2));
+    0
 }
 
 #[fexit(function = "inet_csk_reqsk_queue_add")]
 fn fexit_inet_csk_reqsk_queue_add(ctx: FExitContext) -> i32 {
-    child_added::<Direct>(ctx.arg(0), ctx.arg(2), ctx.arg(3));
+    child_entered::<Direct>(Enters::QueueAdd, Some(ctx.arg(0)), ctx.arg(3));
     0
 }
 
 #[kprobe(function = "inet_csk_reqsk_queue_add")]
 fn kprobe_inet_csk_reqsk_queue_add(ctx: ProbeContext) -> u32 {
-    if let Some(listener) = ctx.arg(0) {
-        hand_over(Slot::Established, listener);
+    if let (Some(listener), Some(child)) = (ctx.arg(0), ctx.arg(2)) {
+        child_is_added::<Probed>(listener, child);
     }
     0
 }
 
 #[kretprobe(function = "inet_csk_reqsk_queue_add")]
 fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = take_over(Slot::Established) {
-        // It returns the child, or nothing.
-        child_added::<Probed>(listener, ctx.ret(), ctx.ret());
-    }
+    child_entered::<Probed>(Enters::QueueAdd, None, ctx.ret());
     0
 }
 
@@ -123,7 +169,10 @@ fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
 fn tp_btf_sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sock: KernelPointer = ctx.arg(0);
     if state::<Direct>(sock) == Some(TCP_LISTEN) && is_tcp::<Direct>(sock) {
-        established(counters_of::<Direct>(sock));
+        let row = row_of::<Direct>(sock);
+        established(counters_in(row));
+        // SAFETY: no argument, no effect but the answer.
+        accept_queue::queued::<Direct>(sock, row, unsafe { bpf_ktime_get_ns() });
     }
     0
 }

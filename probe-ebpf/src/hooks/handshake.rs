@@ -8,8 +8,9 @@ use crate::{
     bracket::{self, Stage},
     count::{add_anywhere, add_in_softirq},
     cpu_state::{Slot, cpu_state, hand_over, take_over},
+    hooks::accept_queue,
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, state},
-    rows::counters_of,
+    rows::{counters_in, counters_of, row_of},
     settings::global,
 };
 
@@ -183,10 +184,12 @@ fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
 /// `bool inet_csk_reqsk_queue_hash_add(struct sock *sk, struct request_sock *req, unsigned long timeout)`:
 /// returns nothing up to 6.0, 6.8 and 6.9; without `timeout` from 6.19.
 #[inline(always)]
-fn syn_queued<R: KernelRead>(listener: KernelPointer) {
-    if let Some(counters) = counters_of::<R>(listener) {
+fn syn_queued<R: KernelRead>(listener: KernelPointer, missing: u32) {
+    let row = row_of::<R>(listener);
+    if let Some(counters) = counters_in(row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
+    accept_queue::syn_queued::<R>(listener, row, missing);
 }
 
 /// At the entry: a request that cannot fail is queued; one that turns out to be a duplicate
@@ -195,7 +198,7 @@ fn syn_queued<R: KernelRead>(listener: KernelPointer) {
 fn syn_queue_entered<R: KernelRead>(listener: KernelPointer) {
     bracket::answered();
     if global!(SETTINGS.syn_queued_cannot_fail) != 0 {
-        syn_queued::<R>(listener);
+        syn_queued::<R>(listener, 1);
     }
 }
 
@@ -208,7 +211,7 @@ fn fentry_inet_csk_reqsk_queue_hash_add(ctx: FEntryContext) -> i32 {
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(3) != 0 {
-        syn_queued::<Direct>(ctx.arg(0));
+        syn_queued::<Direct>(ctx.arg(0), 0);
     }
     0
 }
@@ -216,7 +219,7 @@ fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_2(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(2) != 0 {
-        syn_queued::<Direct>(ctx.arg(0));
+        syn_queued::<Direct>(ctx.arg(0), 0);
     }
     0
 }
@@ -235,7 +238,7 @@ fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
     if let Some(listener) = take_over(Slot::SynQueued)
         && ctx.ret::<u8>() != 0
     {
-        syn_queued::<Probed>(listener);
+        syn_queued::<Probed>(listener, 0);
     }
     0
 }

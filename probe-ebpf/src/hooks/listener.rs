@@ -7,6 +7,7 @@ use aya_log_ebpf::debug;
 
 use crate::{
     count::{add_anywhere, add_in_softirq},
+    hooks::accept_queue,
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_tcp},
     rows::{closed, counters_of, opened},
     settings::global,
@@ -39,7 +40,8 @@ fn fentry_inet_csk_listen_stop(ctx: FEntryContext) -> i32 {
 /// `static void inet_child_forget(struct sock *sk, struct request_sock *req, struct sock *child)`: unchanged from 5.4 to
 /// 7.3, with bottom halves off. One that moves to another listener (`net.ipv4.tcp_migrate_req`) does not come here.
 #[inline(always)]
-fn child_forgotten<R: KernelRead>(listener: KernelPointer) {
+fn child_forgotten<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
+    accept_queue::waits_no_more(child as u64);
     if let Some(counters) = counters_of::<R>(listener) {
         add_in_softirq!(counters, closed_unaccepted, 1);
     }
@@ -47,14 +49,14 @@ fn child_forgotten<R: KernelRead>(listener: KernelPointer) {
 
 #[fentry(function = "inet_child_forget")]
 fn fentry_inet_child_forget(ctx: FEntryContext) -> i32 {
-    child_forgotten::<Direct>(ctx.arg(0));
+    child_forgotten::<Direct>(ctx.arg(0), ctx.arg(2));
     0
 }
 
 #[kprobe(function = "inet_child_forget")]
 fn kprobe_inet_child_forget(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(0) {
-        child_forgotten::<Probed>(sock);
+    if let (Some(listener), Some(child)) = (ctx.arg(0), ctx.arg(2)) {
+        child_forgotten::<Probed>(listener, child);
     }
     0
 }

@@ -3,6 +3,8 @@
 //!
 //! The order of the parameters is that of the kernel's prototype, quoted on
 //! each handler; the user side checks it against BTF before anything is loaded.
+pub(crate) mod accept_queue;
+mod backlog;
 mod established;
 mod handshake;
 mod last_ack;

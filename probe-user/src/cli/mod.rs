@@ -13,7 +13,7 @@ use crate::{
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
     logging::LogFormat,
-    plan::decide::{AccountingWish, PlanWish, Wishes},
+    plan::decide::{AccountingWish, DEFAULT_QUEUED_CONNECTIONS, PlanWish, Wishes},
     render::BuildInfo,
 };
 
@@ -58,11 +58,25 @@ struct AttachArguments {
     /// How refused packets are counted where functions are watched
     #[arg(long, value_enum, default_value = "auto", env = "TCP_BACKLOG_PROBE_ACCOUNTING")]
     accounting: AccountingWish,
+    /// Connections in accept queues, on the whole host, whose wait for accept() can be measured at once; 80 bytes of
+    /// kernel memory each
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = DEFAULT_QUEUED_CONNECTIONS,
+        value_parser = clap::value_parser!(u32).range(1..=4_194_304),
+        env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS"
+    )]
+    accept_wait_connections: u32,
 }
 
 impl AttachArguments {
     const fn wishes(&self) -> Wishes {
-        Wishes { plan: self.plan, accounting: self.accounting }
+        Wishes {
+            plan: self.plan,
+            accounting: self.accounting,
+            queued_connections: self.accept_wait_connections,
+        }
     }
 
     /// Attaches; refuses at once where the user most likely forgot `sudo`.

@@ -5,7 +5,7 @@ use aya::{
 };
 
 use super::{
-    maps::{ProbeMaps, offer_first_rows},
+    maps::{ProbeMaps, offer_rows},
     object::{self, KernelBtf},
     one_line,
 };
@@ -41,7 +41,7 @@ pub fn attach(facts: &KernelFacts, btf: &KernelBtf, wishes: Wishes, log_level: u
             Ok(ebpf) => ebpf,
             Err(reason) => return refused(&plan, &reason),
         };
-        if let Err(error) = offer_first_rows(&mut ebpf, &plan) {
+        if let Err(error) = offer_rows(&mut ebpf, &plan) {
             return refused(&plan, &error.to_string());
         }
         let chosen = attach_hooks(&mut ebpf, btf, &plan, &mut failures);

@@ -11,6 +11,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, Stack},
 };
 use probe_common::{
+    accept_queue::{AcceptQueueCounters, AcceptedCounters},
     handshake::HandshakeCounters,
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
     loss::Loss,
@@ -18,38 +19,42 @@ use probe_common::{
 
 use super::{
     mapped::MappedArray,
-    object::{FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, LOSSES},
+    object::{ACCEPT_QUEUE, ACCEPTED, FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, LOSSES},
     retirement::{Retirement, Step},
 };
 use crate::{
     plan::decide::Plan,
-    readers::handshake::{HandshakeSource, Row, SourceError},
+    readers::{
+        accept_queue::QueueRow,
+        handshake::{HandshakeSource, Row, SourceError},
+    },
 };
 
-/// Rows that are to spare: listeners that may appear between two looks.
-const SPARE_ROWS: u32 = 8_192;
-
-/// Offers the first rows, before any hook may ask for one.
-pub(super) fn offer_first_rows(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), SourceError> {
+/// Offers the rows, before any hook may ask for one: later, while bpf(2) is at work, the kernel leaves kprobes
+/// out on that CPU.
+pub(super) fn offer_rows(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), SourceError> {
     let Some(free) = ebpf.map_mut(FREE_ROWS) else {
         return Err(SourceError { map: FREE_ROWS, cause: "not in the eBPF object".into() });
     };
     let mut free = Stack::<_, u32>::try_from(free).map_err(unreadable(FREE_ROWS))?;
-    let last = SPARE_ROWS.min(plan.settings.rows.saturating_sub(1));
-    (OTHER_ROW + 1..=last).rev().try_for_each(|row| free.push(row, 0)).map_err(unreadable(FREE_ROWS))
+    (OTHER_ROW + 1..plan.settings.rows)
+        .rev()
+        .try_for_each(|row| free.push(row, 0))
+        .map_err(unreadable(FREE_ROWS))
 }
 
 /// The maps that the hooks write. Dropping them detaches the hooks.
 pub struct ProbeMaps {
     /// All rows of the first CPU, then all of the second.
     handshake: MappedArray<HandshakeCounters>,
+    /// In the same order.
+    queues: MappedArray<AcceptQueueCounters>,
+    accepted: MappedArray<AcceptedCounters>,
     rows: MappedArray<ListenerIdentity>,
     losses: MappedArray<u64>,
     listeners: HashMap<MapData, u64, ListenerSlot>,
     free: Stack<MapData, u32>,
     retirement: Retirement,
-    /// The rows up to this one were offered to the hooks.
-    offered: u32,
     in_use: Cell<u64>,
     /// Holds the programs and their links.
     ebpf: Ebpf,
@@ -60,12 +65,13 @@ impl ProbeMaps {
         let rows = plan.settings.rows;
         Ok(Self {
             handshake: mapped(&mut ebpf, HANDSHAKE, plan.total_entries)?,
+            queues: mapped(&mut ebpf, ACCEPT_QUEUE, plan.total_entries)?,
+            accepted: mapped(&mut ebpf, ACCEPTED, rows)?,
             rows: mapped(&mut ebpf, LISTENER_ROWS, rows)?,
             losses: mapped(&mut ebpf, LOSSES, Loss::COUNT)?,
             listeners: take(&mut ebpf, LISTENERS)?,
             free: take(&mut ebpf, FREE_ROWS)?,
             retirement: Retirement::default(),
-            offered: SPARE_ROWS.min(rows.saturating_sub(1)),
             in_use: Cell::new(0),
             ebpf,
         })
@@ -88,7 +94,6 @@ impl ProbeMaps {
         for (_, identity) in &taken {
             *rows_of_sockets.entry(identity.socket).or_default() += 1;
         }
-        self.offer(taken.len(), listening.map_or(0, BTreeSet::len))?;
         for (row, identity) in taken {
             // Only where a socket's memory has had several rows is it asked which one is in use.
             let several = rows_of_sockets.get(&identity.socket).is_some_and(|rows| *rows > 1);
@@ -114,24 +119,9 @@ impl ProbeMaps {
     /// Rows that are somebody's.
     fn taken_rows(&self) -> Vec<(u32, ListenerIdentity)> {
         let identity = |row| Some((row, self.rows.get(row).filter(ListenerIdentity::is_taken)?));
-        let rows: Vec<_> = (OTHER_ROW + 1..=self.offered).filter_map(identity).collect();
+        let rows: Vec<_> = (OTHER_ROW + 1..self.rows.len()).filter_map(identity).collect();
         self.in_use.set(u64::try_from(rows.len()).unwrap_or(u64::MAX));
         rows
-    }
-
-    /// Offers more rows, so that there are some to spare above what is in use or listens.
-    fn offer(&mut self, in_use: usize, listening: usize) -> Result<(), SourceError> {
-        let wanted = u32::try_from(in_use.max(listening)).unwrap_or(u32::MAX).saturating_add(SPARE_ROWS);
-        // In whole steps: while bpf(2) is at work the kernel leaves kprobes out on that CPU.
-        let wanted = wanted
-            .checked_next_multiple_of(SPARE_ROWS)
-            .unwrap_or(u32::MAX)
-            .min(self.rows.len().saturating_sub(1));
-        while self.offered < wanted {
-            self.free.push(self.offered + 1, 0).map_err(unreadable(FREE_ROWS))?;
-            self.offered += 1;
-        }
-        Ok(())
     }
 
     /// A row's totals, summed over the CPUs. Each value only grows while it is read, so the sum is a
@@ -142,6 +132,36 @@ impl ProbeMaps {
             sum.add(&value);
             sum
         })
+    }
+
+    /// What was noted of a row's queues, by all CPUs.
+    fn queues(&self, row: u32) -> QueueRow {
+        let mut queues = QueueRow::default();
+        for index in self.of_every_cpu(row) {
+            if let Some(counters) = self.settled(index) {
+                queues.absorb_cpu(&counters);
+            }
+        }
+        if let Some(accepted) = self.accepted.get(row) {
+            queues.absorb_accepted(&accepted);
+        }
+        queues
+    }
+
+    /// One CPU's part of it, not while a program begins another window: that takes it an instant.
+    fn settled(&self, index: u32) -> Option<AcceptQueueCounters> {
+        const ATTEMPTS: usize = 64;
+        let versions = |counters: &AcceptQueueCounters| (counters.peaks.version, counters.syn_peaks.version);
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let now = self.queues.get(index)?;
+            let (peaks, syn_peaks) = versions(&now);
+            if last == Some((peaks, syn_peaks)) && peaks % 2 == 0 && syn_peaks % 2 == 0 {
+                return Some(now);
+            }
+            last = Some((peaks, syn_peaks));
+        }
+        self.queues.get(index)
     }
 
     /// Where each CPU has the row.
@@ -171,8 +191,12 @@ impl ProbeMaps {
 
     /// No program can write the row any more: keeps its totals and gives it back.
     fn collect(&mut self, row: u32, identity: &ListenerIdentity) -> Result<(), SourceError> {
-        self.retirement.collect(row, &identity.port, &self.totals(row));
-        self.of_every_cpu(row).for_each(|index| self.handshake.clear(index));
+        self.retirement.collect(row, &identity.port, &(self.totals(row), self.queues(row)));
+        for index in self.of_every_cpu(row) {
+            self.handshake.clear(index);
+            self.queues.clear(index);
+        }
+        self.accepted.clear(row);
         self.rows.clear(row);
         self.free.push(row, 0).map_err(unreadable(FREE_ROWS))
     }
@@ -184,19 +208,25 @@ impl HandshakeSource for ProbeMaps {
             port: identity.port,
             inode: identity.inode,
             counters: self.totals(row),
+            queues: self.queues(row),
+            backlog_requested: identity.backlog_requested(),
+            opened_by: u32::try_from(identity.opened_by).ok().filter(|process| *process != 0),
         });
-        let retired = self.retirement.retired().map(|(port, counters)| Row {
+        let retired = self.retirement.retired().map(|(port, (counters, queues))| Row {
             port: *port,
-            inode: 0,
             counters: *counters,
+            queues: *queues,
+            ..Row::default()
         });
         Ok(live.chain(retired).collect())
     }
 
-    fn other(&self) -> Result<HandshakeCounters, SourceError> {
-        let mut other = self.totals(OTHER_ROW);
-        other.add(self.retirement.past_budget());
-        Ok(other)
+    fn other(&self) -> Result<(HandshakeCounters, QueueRow), SourceError> {
+        let (mut other, mut queues) = (self.totals(OTHER_ROW), self.queues(OTHER_ROW));
+        let (counters, past) = self.retirement.past_budget();
+        other.add(counters);
+        queues.absorb(past);
+        Ok((other, queues))
     }
 
     fn losses(&self) -> Result<Vec<u64>, SourceError> {

@@ -9,6 +9,12 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("PROBE_EBPF_OBJECT"));
 
 /// The rows of totals.
 pub(super) const HANDSHAKE: &str = "HANDSHAKE";
+/// What is noted of queues, per CPU.
+pub(super) const ACCEPT_QUEUE: &str = "ACCEPT_QUEUE";
+/// What is noted at accept().
+pub(super) const ACCEPTED: &str = "ACCEPTED";
+/// Connections in accept queues.
+const QUEUED: &str = "QUEUED";
 /// Whose each row is.
 pub(super) const LISTENER_ROWS: &str = "LISTENER_ROWS";
 /// From a listener's socket to its row.
@@ -44,6 +50,9 @@ pub(super) fn load(plan: &Plan, btf: &KernelBtf, log_level: u8) -> Result<Ebpf, 
         .override_global("KERNEL_OFFSETS", &plan.offsets, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries(HANDSHAKE, plan.total_entries)
+        .map_max_entries(ACCEPT_QUEUE, plan.total_entries)
+        .map_max_entries(ACCEPTED, rows)
+        .map_max_entries(QUEUED, plan.queued_entries)
         .map_max_entries(LISTENER_ROWS, rows)
         .map_max_entries(LISTENERS, rows)
         .map_max_entries(PORT_ROWS, rows)

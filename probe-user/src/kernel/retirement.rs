@@ -16,6 +16,8 @@ use probe_common::{
     listener::ListenerIdentity,
 };
 
+use crate::readers::accept_queue::QueueRow;
+
 /// How long a closed listener keeps its row: most of its late events come by then.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long a listener has to be missing from the lists of sockets when the hooks saw no end of it.
@@ -47,12 +49,15 @@ enum Stage {
     Unlinked,
 }
 
+/// All that a row holds.
+pub(super) type RowTotals = (HandshakeCounters, QueueRow);
+
 /// Rows on their way out, and the totals of those that have gone.
 #[derive(Debug, Default)]
 pub(super) struct Retirement {
     leaving: BTreeMap<u32, (Stage, Duration)>,
-    retired: BTreeMap<PortKey, HandshakeCounters>,
-    past_budget: HandshakeCounters,
+    retired: BTreeMap<PortKey, RowTotals>,
+    past_budget: RowTotals,
 }
 
 impl Retirement {
@@ -91,23 +96,24 @@ impl Retirement {
     }
 
     /// Keeps the totals of a row that is given back.
-    pub(super) fn collect(&mut self, row: u32, port: &PortKey, counters: &HandshakeCounters) {
+    pub(super) fn collect(&mut self, row: u32, port: &PortKey, totals: &RowTotals) {
         self.leaving.remove(&row);
-        if *counters == HandshakeCounters::default() {
+        if *totals == RowTotals::default() {
             return;
         }
         let room = self.retired.len() < PORT_BUDGET || self.retired.contains_key(port);
         let kept = if room { self.retired.entry(*port).or_default() } else { &mut self.past_budget };
-        kept.add(counters);
+        kept.0.add(&totals.0);
+        kept.1.absorb(&totals.1);
     }
 
     /// The totals of rows that were given back, by port.
-    pub(super) fn retired(&self) -> impl Iterator<Item = (&PortKey, &HandshakeCounters)> {
+    pub(super) fn retired(&self) -> impl Iterator<Item = (&PortKey, &RowTotals)> {
         self.retired.iter()
     }
 
     /// The totals of ports past the budget.
-    pub(super) const fn past_budget(&self) -> &HandshakeCounters {
+    pub(super) const fn past_budget(&self) -> &RowTotals {
         &self.past_budget
     }
 }
@@ -140,7 +146,7 @@ mod tests {
 
     fn listener() -> ListenerIdentity {
         let port = PortKey { port: 80, family: 2, ..PortKey::default() };
-        ListenerIdentity { socket: 1, inode: 7, opened_at: 1, closed_at: 0, port }
+        ListenerIdentity { socket: 1, inode: 7, opened_at: 1, port, ..ListenerIdentity::default() }
     }
 
     fn closed() -> ListenerIdentity {
@@ -181,23 +187,26 @@ mod tests {
     #[test]
     fn what_a_row_counted_stays_with_its_port_and_nothing_stays_of_a_row_that_counted_nothing() {
         let mut retirement = Retirement::default();
-        let counters = HandshakeCounters { established: 2, ..HandshakeCounters::default() };
+        let totals = |established| {
+            let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
+            (counters, QueueRow::default())
+        };
         let port = listener().port;
-        retirement.collect(ROW, &port, &counters);
-        retirement.collect(ROW, &port, &counters);
-        retirement.collect(4, &PortKey { port: 81, ..port }, &HandshakeCounters::default());
-        let expected = HandshakeCounters { established: 4, ..HandshakeCounters::default() };
-        assert_eq!(retirement.retired().collect::<Vec<_>>(), [(&port, &expected)]);
+        retirement.collect(ROW, &port, &totals(2));
+        retirement.collect(ROW, &port, &totals(2));
+        retirement.collect(4, &PortKey { port: 81, ..port }, &RowTotals::default());
+        assert_eq!(retirement.retired().collect::<Vec<_>>(), [(&port, &totals(4))]);
     }
 
     #[test]
     fn past_the_budget_of_ports_the_totals_are_kept_together() {
         let mut retirement = Retirement::default();
         let counters = HandshakeCounters { established: 1, ..HandshakeCounters::default() };
+        let totals = (counters, QueueRow::default());
         for netns in 0..u32::try_from(PORT_BUDGET).unwrap() + 3 {
-            retirement.collect(ROW, &PortKey { netns, ..PortKey::default() }, &counters);
+            retirement.collect(ROW, &PortKey { netns, ..PortKey::default() }, &totals);
         }
         assert_eq!(retirement.retired().count(), PORT_BUDGET);
-        assert_eq!(retirement.past_budget().established, 3);
+        assert_eq!(retirement.past_budget().0.established, 3);
     }
 }

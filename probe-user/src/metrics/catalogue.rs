@@ -3,8 +3,9 @@
 //! A renderer refers to these constants, so a name cannot be misspelt. Every help text names the
 //! kernel's source of the number.
 mod port;
+mod queue;
 
-pub use self::port::*;
+pub use self::{port::*, queue::*};
 use super::{
     Group, Kind, Label,
     Label::{Counter, Hook, Kernel, Method, Netns, Reason, Variant, Version},
@@ -131,7 +132,8 @@ pub const LOST_EVENTS: Metric = Metric {
     unit: Unit::Number,
     help: "Events that the BPF programs could not count where they belong, by reason: \
            listener_map_full and listener_unreadable (counted in the row other), bracket_unmatched, \
-           counters_unreadable and child_map_full (counted nowhere), row_lost (only memory). Their source is the BPF map LOSSES; that of \
+           counters_unreadable and child_map_full (counted nowhere), row_lost (only memory), accept_wait_map_full (only how long a \
+           connection waits for accept()). Their source is the BPF map LOSSES; that of \
            program_skipped (the program was running on the CPU already, counted nowhere) is \
            recursion_misses in /proc/self/fdinfo.",
     labels: &[Reason],
@@ -237,6 +239,14 @@ pub const CATALOGUE: &[Metric] = &[
     LISTEN_DROPS,
     ACCEPT_QUEUE_LENGTH,
     ACCEPT_QUEUE_LIMIT,
+    ACCEPT_QUEUE_PEAK,
+    ACCEPT_QUEUE_HIGHEST,
+    ACCEPT_QUEUE_HIGHEST_TIME,
+    ACCEPT_QUEUE_FILL,
+    ACCEPTED,
+    ACCEPT_WAIT,
+    LAST_ACCEPT_TIME,
+    SYN_QUEUE_PEAK,
     LISTENERS,
     NETNS_LISTEN_OVERFLOWS,
     NETNS_LISTEN_DROPS,

@@ -9,7 +9,7 @@ pub mod catalogue;
 pub struct Metric {
     /// The name of the family.
     pub name: &'static str,
-    /// Counter, gauge or information.
+    /// Counter, gauge, histogram or information.
     pub kind: Kind,
     /// What one of its numbers counts.
     pub unit: Unit,
@@ -30,6 +30,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often something was how large: buckets, their sum and their count.
+    Histogram,
     /// Always 1: the labels are the message. A gauge in the exposition.
     Info,
 }
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
             Self::Info => "info",
         }
     }
@@ -55,6 +58,8 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
+    /// A part of a whole: 1 is all of it.
+    Ratio,
 }
 
 impl Unit {
@@ -65,6 +70,7 @@ impl Unit {
             Self::Number => "",
             Self::Seconds => "_seconds",
             Self::Bytes => "_bytes",
+            Self::Ratio => "_ratio",
         }
     }
 }
@@ -78,6 +84,8 @@ pub enum Label {
     Address,
     /// Local port of the listeners, or `other`.
     Port,
+    /// The length of a window of time: `1s`, `15s`, `60s`.
+    Window,
     /// The step of the handshake: `syn`, `ack`, or `undivided` where they cannot be told apart.
     Stage,
     /// Why a packet was refused, or `undivided` where the causes cannot be told apart.
@@ -106,6 +114,7 @@ impl Label {
             Self::Netns => "netns",
             Self::Address => "address",
             Self::Port => "port",
+            Self::Window => "window",
             Self::Stage => "stage",
             Self::Cause => "cause",
             Self::Counter => "counter",
@@ -126,6 +135,8 @@ pub enum Needs {
     FullPlan,
     /// A hook of any plan.
     AnyPlan,
+    /// A hook that sees the listener's queue: the tracepoint is `sock:sk_data_ready`, from 6.3 on.
+    QueueEvents,
     /// Trampolines or kprobes, and accounting by the kernel's counters.
     KernelCounters,
     /// Hooks, and accounting by socket drops.
@@ -141,6 +152,7 @@ impl Needs {
         match self {
             Self::FullPlan => "trampoline, kprobe",
             Self::AnyPlan => "trampoline, kprobe, tracepoint",
+            Self::QueueEvents => "trampoline, kprobe, tracepoint (6.3 and later)",
             Self::KernelCounters => "trampoline, kprobe (accounting kernel-counters)",
             Self::SocketDrops => "tracepoint (accounting socket-drops)",
             Self::Nothing => "every host",

@@ -7,12 +7,12 @@ use std::{
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use super::{
-    Findings, Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
+    Findings, Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues, SynDropped,
     attribution::{Attributed, Attribution},
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
-    sample::{HookSample, NamespaceSample, PortId, Sample},
+    sample::{HookSample, NamespaceSample, PortId, QueueSample, Sample, SocketTotals},
 };
 
 impl Model {
@@ -32,6 +32,7 @@ impl Model {
         let port = |id: &PortId| Port {
             id: *id,
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
+            queues: port_queues(id, sample, &plan.coverage),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();
@@ -43,6 +44,7 @@ impl Model {
             plan: plan.clone(),
             ports,
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
+            other_queues: other_queues(sample, &plan.coverage),
             namespaces,
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
@@ -58,22 +60,18 @@ const fn order(id: &PortId) -> (u32, u16, IpAddr) {
 
 /// The sockets of each port, by inode: their order in a dump is the kernel's hash.
 fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Listener>> {
-    let totals = sample.hooks.as_ref().map(totals_by_socket);
-    let own_part = |port: PortId, inode: u32| {
-        let totals = totals.as_ref()?.get(&(port, u64::from(inode)))?;
-        let mut own = handshakes(totals, coverage, None);
-        own.established = own.established.filter(|_| coverage.established_by_socket);
-        Some(own)
-    };
+    let rows = sample.hooks.as_ref().map(rows_by_socket).unwrap_or_default();
     let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let id = PortId { netns: namespace.netns, address: socket.address, port: socket.port };
+            let own = rows.get(&(id, u64::from(socket.inode)));
             ports.entry(id).or_default().push(Listener {
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
                 inode: socket.inode,
-                handshakes: own_part(id, socket.inode).unwrap_or_default(),
+                handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
+                queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),
             });
         }
     }
@@ -81,13 +79,51 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
     ports
 }
 
-/// A socket may have had several rows.
-fn totals_by_socket(hooks: &HookSample) -> BTreeMap<(PortId, u64), HandshakeCounters> {
-    let mut sums: BTreeMap<_, HandshakeCounters> = BTreeMap::new();
+fn own_handshakes(own: &SocketTotals, coverage: &Coverage) -> Handshakes {
+    let mut counted = handshakes(&own.counters, coverage, None);
+    counted.established = counted.established.filter(|_| coverage.established_by_socket);
+    counted
+}
+
+/// A socket may have had several rows: the totals are their sums, the rest is the last row's.
+fn rows_by_socket(hooks: &HookSample) -> BTreeMap<(PortId, u64), SocketTotals> {
+    let mut sums: BTreeMap<(PortId, u64), SocketTotals> = BTreeMap::new();
     for socket in &hooks.sockets {
-        sums.entry((socket.port, socket.inode)).or_default().add(&socket.counters);
+        sums.entry((socket.port, socket.inode))
+            .and_modify(|sum| {
+                sum.counters.add(&socket.counters);
+                sum.queues.totals.add(&socket.queues.totals);
+                sum.queues.state = socket.queues.state;
+                sum.backlog_requested = socket.backlog_requested.or(sum.backlog_requested);
+                sum.opened_by = socket.opened_by.or(sum.opened_by);
+            })
+            .or_insert(*socket);
     }
     sums
+}
+
+/// Whether listeners may have been counted in the row for all that there is no room for.
+fn map_was_full(hooks: &HookSample) -> bool {
+    hooks.losses.get(Loss::ListenerMapFull.label()).is_some_and(|count| *count > 0)
+}
+
+/// The queues of one port; all unknown where they may be in the `other` row.
+fn port_queues(id: &PortId, sample: &Sample, coverage: &Coverage) -> Queues {
+    let Some(hooks) = sample.hooks.as_ref() else { return Queues::default() };
+    match hooks.queues.get(id) {
+        Some(queues) => Queues::new(queues, coverage, &sample.taken),
+        None if map_was_full(hooks) => Queues::default(),
+        None => Queues::new(&QueueSample::default(), coverage, &sample.taken),
+    }
+}
+
+/// The totals of the queues in the `other` row; what is no total would be of no one queue.
+fn other_queues(sample: &Sample, coverage: &Coverage) -> Queues {
+    let Some(hooks) = sample.hooks.as_ref() else { return Queues::default() };
+    let totals = QueueSample { totals: hooks.other_queues, ..QueueSample::default() };
+    let Queues { accepted, accept_wait, accept_queue_fill, .. } =
+        Queues::new(&totals, coverage, &sample.taken);
+    Queues { accepted, accept_wait, accept_queue_fill, ..Queues::default() }
 }
 
 /// The totals of one port; all unknown where they may be in the `other` row.
@@ -98,11 +134,10 @@ fn port_handshakes(
     attribution: &Attribution,
 ) -> Handshakes {
     let Some(hooks) = hooks else { return Handshakes::default() };
-    let map_full = hooks.losses.get(Loss::ListenerMapFull.label()).is_some_and(|count| *count > 0);
     let attributed = attribution.ports.get(id).copied();
     match hooks.ports.get(id) {
         Some(totals) => handshakes(totals, coverage, attributed),
-        None if map_full => Handshakes::default(),
+        None if map_was_full(hooks) => Handshakes::default(),
         None => handshakes(&HandshakeCounters::default(), coverage, attributed),
     }
 }

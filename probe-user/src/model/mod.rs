@@ -6,15 +6,19 @@ pub mod attribution;
 pub mod audit;
 pub mod build;
 pub mod port;
+pub mod queue;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+};
+pub use self::{
+    port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
+    queue::{Histogram, Peaks, Queues},
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
@@ -30,6 +34,9 @@ pub struct Model {
     pub ports: Vec<Port>,
     /// Totals of the ports past the map's budget; `None` without hooks.
     pub other: Option<Handshakes>,
+    /// What is known of their queues: totals only.
+    #[serde(default)]
+    pub other_queues: Queues,
     /// Every network namespace that was found.
     pub namespaces: Vec<Namespace>,
     /// Counts that are missing, by reason; empty without hooks.

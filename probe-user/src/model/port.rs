@@ -1,6 +1,7 @@
 //! One listening port, as every renderer sees it.
 use serde::{Deserialize, Serialize};
 
+use super::queue::Queues;
 use crate::sample::PortId;
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
@@ -12,6 +13,9 @@ pub struct Port {
     /// Totals since the daemon's hooks were attached.
     #[serde(flatten)]
     pub handshakes: Handshakes,
+    /// Their queues.
+    #[serde(flatten)]
+    pub queues: Queues,
     /// The sockets that listen there now; empty when it is closed.
     pub listeners: Vec<Listener>,
 }
@@ -105,7 +109,7 @@ impl Overflows {
 }
 
 /// One socket that listens on the port now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
     /// Finished handshakes that wait for accept().
     pub accept_queue_length: u32,
@@ -116,4 +120,7 @@ pub struct Listener {
     /// Its own part in the port's totals, as far as sockets can be told apart.
     #[serde(default)]
     pub handshakes: Handshakes,
+    /// Its own queues, in the same way.
+    #[serde(default)]
+    pub queues: Queues,
 }

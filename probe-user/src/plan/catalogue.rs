@@ -1,6 +1,7 @@
 //! Every hook once: what it measures, in which ways it can be attached, and what each way needs.
 //!
 //! One module per group of hooks, named after the files of `probe-ebpf/src/hooks`.
+mod accept_queue;
 mod established;
 mod handshake;
 mod last_ack;
@@ -20,6 +21,10 @@ pub mod name {
     pub const SYNCOOKIE_SENT: &str = "syncookie_sent";
     /// Children in the accept queue.
     pub const ESTABLISHED: &str = "established";
+    /// Connections that accept() takes.
+    pub const ACCEPTED: &str = "accepted";
+    /// What listen() is asked for.
+    pub const BACKLOG: &str = "backlog_requested";
     /// Last ACKs.
     pub const LAST_ACK: &str = "last_ack";
     /// SYN-ACKs sent again.
@@ -45,6 +50,7 @@ pub mod name {
 /// Every hook, in the order in which they are attached: listeners before what happens to them, a
 /// bracket's entry before its exit, and what accounting stands on first.
 pub const CATALOGUE: &[Hook] = &[
+    accept_queue::BACKLOG,
     listener::LISTENER,
     handshake::SYN_RECEIVED,
     last_ack::REQUEST_REFUSED,
@@ -54,6 +60,7 @@ pub const CATALOGUE: &[Hook] = &[
     handshake::SYN_QUEUED,
     handshake::SYN_BACKLOG_RESERVE,
     handshake::SYNCOOKIE_SENT,
+    accept_queue::ACCEPTED,
     established::ESTABLISHED,
     handshake::SYNACK_RETRANSMITS,
     handshake::REQUEST_EXPIRED,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use probe_common::{
+    accept_queue::{AcceptQueueCounters, AcceptedCounters},
     handshake::HandshakeCounters,
     kernel_offsets::KernelOffsets,
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
@@ -12,7 +13,7 @@ use super::{
     catalogue::{CATALOGUE, name},
     hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
     kernel_types::{KernelTypes, ParameterType, Prototype},
-    offsets::{OffsetGroup, ResolvedOffsets},
+    offsets::ResolvedOffsets,
     outcome::{Accounting, Variant},
 };
 
@@ -45,12 +46,27 @@ pub enum AccountingWish {
 }
 
 /// What the user asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
     /// `--plan`
     pub plan: PlanWish,
     /// `--accounting`
     pub accounting: AccountingWish,
+    /// `--accept-wait-connections`: the connections in accept queues whose wait can be measured at once.
+    pub queued_connections: u32,
+}
+
+/// What [`Wishes::queued_connections`] is by default: 5 MiB of kernel memory.
+pub const DEFAULT_QUEUED_CONNECTIONS: u32 = 65_536;
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            plan: PlanWish::default(),
+            accounting: AccountingWish::default(),
+            queued_connections: DEFAULT_QUEUED_CONNECTIONS,
+        }
+    }
 }
 
 /// What the decision rests on.
@@ -103,6 +119,8 @@ pub struct Plan {
     pub accounting: Accounting,
     /// Entries of the map of totals: every CPU has all rows.
     pub total_entries: u32,
+    /// Entries of the map of connections in accept queues.
+    pub queued_entries: u32,
     /// Every hook of the catalogue.
     pub hooks: Vec<HookPlan>,
 }
@@ -135,6 +153,7 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         offsets: facts.resolved.offsets,
         accounting,
         total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
+        queued_entries: wishes.queued_connections,
         hooks,
     }
 }
@@ -144,7 +163,7 @@ const ROWS_BYTES: usize = 32 << 20;
 /// The most listeners that are told apart on any host.
 pub const MOST_ROWS: usize = 16_384;
 /// The fewest, on hosts with very many CPUs.
-const FEWEST_ROWS: usize = 1_024;
+const FEWEST_ROWS: usize = 512;
 
 /// As a number of the kernel's size.
 fn cpus(possible_cpus: usize) -> u32 {
@@ -153,7 +172,8 @@ fn cpus(possible_cpus: usize) -> u32 {
 
 /// How many rows fit the budget: each has a copy of the totals for every CPU.
 fn rows(possible_cpus: usize) -> u32 {
-    let row = size_of::<HandshakeCounters>() * possible_cpus.max(1);
+    let of_each_cpu = size_of::<HandshakeCounters>() + size_of::<AcceptQueueCounters>();
+    let row = of_each_cpu * possible_cpus.max(1) + size_of::<AcceptedCounters>();
     let rows = (ROWS_BYTES / row).clamp(FEWEST_ROWS, MOST_ROWS);
     u32::try_from(rows).unwrap_or(u32::MAX)
 }
@@ -240,7 +260,7 @@ fn probing_is_refused(failures: &Failures) -> bool {
 /// Whether a way is nothing without the helper: kprobes have untyped arguments, and what is not in a
 /// `struct sock` is reached through pointers that the verifier does not know.
 fn needs_probing(way: &Way) -> bool {
-    way.variant == Variant::Kprobe || way.needs.iter().any(|group| *group != OffsetGroup::Socket)
+    way.variant == Variant::Kprobe || way.needs.iter().any(|group| group.needs_probing())
 }
 
 /// A hook that was tried in vain is not wanted any more because of that.

@@ -16,6 +16,17 @@ pub enum OffsetGroup {
     Request,
     /// A packet's protocol, headers and number of segments.
     Packet,
+    /// The kernel takes care of threads that sleep in a function whose exit is watched, when the program goes
+    /// (e21aa341785c, 5.12 and stable trees): else they would return to code that is no more.
+    SleepingExit,
+}
+
+impl OffsetGroup {
+    /// Whether what it stands for is read by `bpf_probe_read_kernel()`.
+    #[must_use]
+    pub const fn needs_probing(self) -> bool {
+        matches!(self, Self::Counters | Self::Request | Self::Packet)
+    }
 }
 
 /// The offsets of one kernel, and the groups that it lacks.
@@ -32,11 +43,12 @@ impl ResolvedOffsets {
     #[must_use]
     pub fn resolve(types: &KernelTypes) -> Self {
         let mut resolved = Self::default();
-        let fill: [(OffsetGroup, FillGroup); 4] = [
+        let fill: [(OffsetGroup, FillGroup); 5] = [
             (OffsetGroup::Socket, fill_socket),
             (OffsetGroup::Counters, fill_counters),
             (OffsetGroup::Request, fill_request),
             (OffsetGroup::Packet, fill_packet),
+            (OffsetGroup::SleepingExit, find_trampoline_image),
         ];
         for (group, fill) in fill {
             let mut offsets = resolved.offsets;
@@ -76,8 +88,16 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
     to.accept_queue_syn_length =
         types.offset("inet_connection_sock", &["icsk_accept_queue", "qlen", "counter"])?;
     to.net_syncookies = types.offset("net", &["ipv4", "sysctl_tcp_syncookies"])?;
+    to.socket_sock = types.offset("socket", &["sk"])?;
+    // Without CONFIG_MPTCP, or before it had the field, nothing is found by it.
+    to.mptcp_first_subflow = types.offset("mptcp_sock", &["first"]).unwrap_or(0);
     to.net_inum = types.offset("net", &["ns", "inum"])?;
     Ok(())
+}
+
+/// The structure that came with the care for sleeping threads.
+fn find_trampoline_image(types: &KernelTypes, _: &mut KernelOffsets) -> Result<(), TypeError> {
+    types.offset("bpf_tramp_image", &["image"]).map(drop)
 }
 
 fn fill_counters(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {

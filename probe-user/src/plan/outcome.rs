@@ -85,6 +85,14 @@ coverage! {
     established,
     /// Connections put in the accept queue, by listening socket and not by port alone.
     established_by_socket,
+    /// How full the accept queue is when a connection comes.
+    accept_queue_depth,
+    /// How full the SYN queue is when a request comes.
+    syn_queue_depth,
+    /// Connections accepted, and how long they waited.
+    accepted,
+    /// What listen() was asked for.
+    backlog_requested,
     /// Last ACKs received.
     last_ack_received,
     /// Last ACKs refused.
@@ -99,6 +107,15 @@ coverage! {
     closed_unaccepted,
     /// `sk_drops` can be cleaned of what is no listen drop (kfree_skb has rx_sk, 6.11).
     discards_known,
+}
+
+impl Coverage {
+    /// Whether it is known how many places were wanted in an accept queue: who is refused is told apart from who
+    /// tries again.
+    #[must_use]
+    pub const fn tells_demand(&self) -> bool {
+        self.accept_queue_depth && matches!(self.accounting, Accounting::KernelCounters)
+    }
 }
 
 /// The whole plan as it was carried out.
@@ -137,6 +154,9 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
     let attached = |name| hooks.iter().any(|hook| hook.hook == name && hook.variant.is_some());
     let frees = attached(name::PACKET_FREED);
     let by_counters = accounting == Accounting::KernelCounters;
+    let has = |name, holds: fn(&HookOutcome) -> bool| {
+        hooks.iter().any(|hook| hook.hook == name && hook.variant.is_some() && holds(hook))
+    };
     Coverage {
         syn_received: attached(name::SYN_RECEIVED),
         syn_queued: attached(name::SYN_QUEUED),
@@ -144,9 +164,13 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
         syncookies_sent: by_counters || attached(name::SYNCOOKIE_SENT),
         syncookies_checked: attached(name::SYNCOOKIE_CHECKED),
         established: attached(name::ESTABLISHED),
-        established_by_socket: hooks.iter().any(|hook| {
-            hook.hook == name::ESTABLISHED && hook.variant.is_some() && !sees_the_port_only(hook)
-        }),
+        established_by_socket: has(name::ESTABLISHED, |hook| !sees_the_port_only(hook)),
+        accept_queue_depth: has(name::ESTABLISHED, |hook| !sees_the_port_only(hook)),
+        syn_queue_depth: attached(name::SYN_QUEUED),
+        // A tracepoint does not tell which connection it is.
+        accepted: attached(name::ACCEPTED)
+            && has(name::ESTABLISHED, |hook| hook.variant != Some(Variant::Tracepoint)),
+        backlog_requested: attached(name::BACKLOG),
         last_ack_received: attached(name::LAST_ACK),
         last_ack_refused: by_counters || attached(name::LAST_ACK) || (frees && reason_known),
         synack_retransmits: attached(name::SYNACK_RETRANSMITS),

@@ -188,13 +188,14 @@ struct Structures {
     request: u32,
     skb: u32,
     timer: u32,
+    socket: u32,
 }
 
 impl Structures {
     /// The functions that a hook may be attached to: name, parameters, what is returned.
     fn functions(&self, old: bool) -> Vec<(&'static str, Vec<u32>, u32)> {
         let any = BtfWriter::ANYTHING;
-        let Self { sock, request, skb, timer } = *self;
+        let Self { sock, request, skb, timer, socket } = *self;
         let result = sock;
         vec![
             ("tcp_v4_conn_request", vec![sock, skb], any),
@@ -207,6 +208,12 @@ impl Structures {
             ("cookie_v4_check", vec![sock, skb], result),
             ("cookie_v6_check", vec![sock, skb], result),
             ("reqsk_timer_handler", vec![timer], 0),
+            ("__sys_listen", vec![any, any], any),
+            ("__sys_listen_socket", vec![socket, any], any),
+            ("inet_listen", vec![socket, any], any),
+            ("__inet_listen_sk", vec![sock, any], any),
+            ("inet_csk_accept", if old { vec![sock, any, any, any] } else { vec![sock, any] }, result),
+            ("security_sock_graft", vec![sock, socket], 0),
             ("inet_csk_listen_start", vec![sock], any),
             ("inet_csk_listen_stop", vec![sock], 0),
             ("inet_child_forget", vec![sock, request, sock], 0),
@@ -259,6 +266,9 @@ impl Structures {
         let timer = Self::write_queue(btf);
         let request =
             btf.structure("request_sock", &[("__req_common", sock_common, 0), ("rsk_timer", timer, 160)]);
+        let sock_pointer = btf.pointer_to(sock);
+        let socket = btf.structure("socket", &[("sk", sock_pointer, 24)]);
+        btf.structure("bpf_tramp_image", &[("image", any, 0)]);
         btf.structure("tcp_request_sock", &[("rcv_isn", any, 280)]);
         let skb = ["protocol", "network_header", "transport_header", "head", "end"];
         let skb: Vec<_> = skb.iter().zip((8..).step_by(8)).map(|(name, at)| (*name, any, at)).collect();
@@ -269,7 +279,8 @@ impl Structures {
         btf.enumeration("", &MIBS);
         btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_TCP_LISTEN_OVERFLOW", 40)]);
         Self {
-            sock: btf.pointer_to(sock),
+            sock: sock_pointer,
+            socket: btf.pointer_to(socket),
             request: btf.pointer_to(request),
             skb: btf.pointer_to(skb),
             timer: btf.pointer_to(timer),

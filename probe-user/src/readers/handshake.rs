@@ -12,13 +12,14 @@ use probe_common::{
     loss::Loss,
 };
 
-use crate::sample::{HookSample, PortId, SocketTotals};
+use super::accept_queue::QueueRow;
+use crate::sample::{HookSample, PortId, QueueSample, SocketTotals};
 
 /// The reason, beside those of [`Loss`], for counts under a key whose address family is unknown.
 pub const LOSS_UNKNOWN_FAMILY: &str = "unknown_family";
 
 /// One row of totals, summed over the CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The port that it belongs to.
     pub port: PortKey,
@@ -26,6 +27,12 @@ pub struct Row {
     pub inode: u64,
     /// The totals.
     pub counters: HandshakeCounters,
+    /// Its queues.
+    pub queues: QueueRow,
+    /// What listen() was asked for; `None` when the call was not seen.
+    pub backlog_requested: Option<i32>,
+    /// The process that called listen(); `None` when that was not seen.
+    pub opened_by: Option<u32>,
 }
 
 /// Where the totals are read from: the maps of the attached hooks.
@@ -40,7 +47,7 @@ pub trait HandshakeSource {
     ///
     /// # Errors
     /// When the map cannot be read.
-    fn other(&self) -> Result<HandshakeCounters, SourceError>;
+    fn other(&self) -> Result<(HandshakeCounters, QueueRow), SourceError>;
 
     /// The `LOSSES` map.
     ///
@@ -64,27 +71,43 @@ pub struct SourceError {
 pub struct Totals {
     /// The sums, per port.
     ports: BTreeMap<PortId, HandshakeCounters>,
+    /// The queues, per port.
+    queues: BTreeMap<PortId, QueueSample>,
     /// The rows that are of one socket.
     sockets: Vec<SocketTotals>,
     /// Rows of a port that is neither IPv4 nor IPv6.
     unknown_family: u64,
 }
 
-/// Sums the rows of each port.
-pub fn decode_rows(rows: impl IntoIterator<Item = Row>) -> Totals {
+/// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
+pub fn decode_rows(rows: impl IntoIterator<Item = Row>, now: u64) -> Totals {
     let mut totals = Totals::default();
-    for Row { port: key, inode, counters } in rows {
-        let Some(address) = decode_address(&key) else {
+    let mut queues: BTreeMap<PortId, QueueRow> = BTreeMap::new();
+    for row in rows {
+        let Some(address) = decode_address(&row.port) else {
             totals.unknown_family = totals.unknown_family.saturating_add(1);
             continue;
         };
-        let port = PortId { netns: key.netns, address, port: key.port };
-        totals.ports.entry(port).or_default().add(&counters);
-        if inode != 0 {
-            totals.sockets.push(SocketTotals { port, inode, counters });
+        let port = PortId { netns: row.port.netns, address, port: row.port.port };
+        totals.ports.entry(port).or_default().add(&row.counters);
+        queues.entry(port).or_default().absorb(&row.queues);
+        if row.inode != 0 {
+            totals.sockets.push(SocketTotals {
+                port,
+                inode: row.inode,
+                counters: row.counters,
+                queues: decode_queues(&row.queues, now),
+                backlog_requested: row.backlog_requested,
+                opened_by: row.opened_by,
+            });
         }
     }
+    totals.queues = queues.into_iter().map(|(port, row)| (port, decode_queues(&row, now))).collect();
     totals
+}
+
+fn decode_queues(row: &QueueRow, now: u64) -> QueueSample {
+    QueueSample { totals: *row.totals(), state: row.state(now) }
 }
 
 /// Names the entries of the `LOSSES` map; an index that the map does not have is
@@ -105,10 +128,18 @@ pub fn decode_losses(losses: &[u64], totals: &Totals) -> BTreeMap<String, u64> {
 pub fn join(
     before: Totals,
     after: Totals,
-    other: HandshakeCounters,
+    (other, other_queues): (HandshakeCounters, QueueRow),
     losses: BTreeMap<String, u64>,
 ) -> HookSample {
-    HookSample { ports: after.ports, ports_before: before.ports, sockets: after.sockets, other, losses }
+    HookSample {
+        ports: after.ports,
+        ports_before: before.ports,
+        sockets: after.sockets,
+        queues: after.queues,
+        other,
+        other_queues: *other_queues.totals(),
+        losses,
+    }
 }
 
 /// The address of a key: `skc_rcv_saddr` is in network order and in the first four bytes.
@@ -138,13 +169,14 @@ mod tests {
     }
 
     fn row(port: PortKey, inode: u64, established: u64) -> Row {
-        Row { port, inode, counters: HandshakeCounters { established, ..HandshakeCounters::default() } }
+        let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
+        Row { port, inode, counters, ..Row::default() }
     }
 
     #[test]
     fn a_key_becomes_the_listeners_own_address() {
         let check = |address: &str, family: u16| {
-            let totals = decode_rows([row(key(address, family), 0, 1)]);
+            let totals = decode_rows([row(key(address, family), 0, 1)], 0);
             let expected = PortId { netns: 7, address: address.parse().unwrap(), port: 80 };
             assert_eq!(totals.ports.keys().collect::<Vec<_>>(), [&expected]);
         };
@@ -157,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_key_of_an_unknown_family_is_counted_as_a_loss() {
-        let totals = decode_rows([row(key("::", 1), 0, 1), row(key("::", AF_INET6), 0, 1)]);
+        let totals = decode_rows([row(key("::", 1), 0, 1), row(key("::", AF_INET6), 0, 1)], 0);
         assert_eq!(totals.ports.len(), 1);
         assert_eq!(decode_losses(&[], &totals), BTreeMap::from([(LOSS_UNKNOWN_FAMILY.to_owned(), 1)]));
     }
@@ -165,7 +197,7 @@ mod tests {
     #[test]
     fn a_ports_rows_are_added_up_and_its_sockets_stay_apart() {
         let key = key("::", AF_INET6);
-        let totals = decode_rows([row(key, 5, 1), row(key, 6, 2), row(key, 0, 4)]);
+        let totals = decode_rows([row(key, 5, 1), row(key, 6, 2), row(key, 0, 4)], 0);
         let sums: Vec<_> = totals.ports.values().map(|counters| counters.established).collect();
         assert_eq!(sums, [7]);
         let sockets = totals.sockets.iter().map(|socket| (socket.inode, socket.counters.established));
@@ -191,7 +223,7 @@ mod tests {
             inode: u64, value: u64, losses: Vec<u64>,
         ) {
             let row = row(PortKey { address, netns, port, family }, inode, value);
-            let totals = decode_rows([row, row]);
+            let totals = decode_rows([row, row], 0);
             let known = usize::from(family == AF_INET || family == AF_INET6);
             prop_assert_eq!(totals.ports.len(), known);
             prop_assert!(decode_losses(&losses, &totals).len() <= Loss::ALL.len() + 1);

@@ -2,6 +2,8 @@
 //!
 //! Each module reads one source with a thin `read` function and a pure `decode` function. A source that
 //! fails costs its own part of the sample and leaves a line behind that says so.
+pub mod accept_queue;
+mod clocks;
 pub mod handshake;
 pub mod listener;
 pub mod namespaces;
@@ -21,7 +23,8 @@ use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
 #[must_use]
 pub fn collect_sample(source: Option<&dyn HandshakeSource>) -> Sample {
     let mut read_errors = Vec::new();
-    let before = source.map(|source| source.rows().map(handshake::decode_rows));
+    let before =
+        source.map(|source| source.rows().map(|rows| handshake::decode_rows(rows, clocks::monotonic())));
     let namespaces = namespaces::read(&mut read_errors);
     let hooks = source.zip(before).map(|(source, before)| read_hooks(source, before?)).transpose();
     let hooks = hooks.unwrap_or_else(|error| {
@@ -29,13 +32,14 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>) -> Sample {
         None
     });
     let own_cost = own_cost::read(&mut read_errors);
-    Sample { version: SAMPLE_VERSION, hooks, namespaces, own_cost, read_errors }
+    Sample { version: SAMPLE_VERSION, taken: clocks::read(), hooks, namespaces, own_cost, read_errors }
 }
 
 /// Reads the maps after the sockets. One map that cannot be read makes the whole part missing: its
 /// numbers would be zeros, and totals must not go back.
 fn read_hooks(source: &dyn HandshakeSource, before: Totals) -> Result<HookSample, SourceError> {
-    let after = handshake::decode_rows(source.rows()?);
+    let rows = source.rows()?;
+    let after = handshake::decode_rows(rows, clocks::monotonic());
     let losses = handshake::decode_losses(&source.losses()?, &after);
     Ok(handshake::join(before, after, source.other()?, losses))
 }
@@ -49,7 +53,7 @@ mod tests {
         loss::Loss,
     };
 
-    use super::{handshake::Row, *};
+    use super::{accept_queue::QueueRow, handshake::Row, *};
     use crate::sample::PortId;
 
     const ADDRESS: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -69,11 +73,11 @@ mod tests {
             let port = PortKey { address: ADDRESS, netns: 1, port: 80, family: AF_INET };
             let counters =
                 HandshakeCounters { discarded_segments: self.reads.get(), ..HandshakeCounters::default() };
-            Ok(vec![Row { port, inode: 5, counters }])
+            Ok(vec![Row { port, inode: 5, counters, ..Row::default() }])
         }
 
-        fn other(&self) -> Result<HandshakeCounters, SourceError> {
-            Ok(HandshakeCounters::default())
+        fn other(&self) -> Result<(HandshakeCounters, QueueRow), SourceError> {
+            Ok(Default::default())
         }
 
         fn losses(&self) -> Result<Vec<u64>, SourceError> {

@@ -8,13 +8,16 @@ use std::{collections::BTreeMap, io};
 
 use prometheus::{
     Encoder, TextEncoder,
-    proto::{Counter, Gauge, LabelPair, Metric as Sample, MetricFamily, MetricType},
+    proto::{
+        Bucket, Counter, Gauge, Histogram as Distribution, LabelPair, Metric as Sample, MetricFamily,
+        MetricType,
+    },
 };
 
 use super::{BuildInfo, words};
 use crate::{
     metrics::{Kind, Metric, catalogue},
-    model::{Handshakes, Model, Namespace, Port},
+    model::{Handshakes, Histogram, Model, Namespace, Peaks, Port, Queues},
     sample::OwnCostSample,
 };
 
@@ -47,6 +50,7 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     }
     if let Some(other) = model.other.as_ref().filter(|other| other_is_used(model, other)) {
         exposition.add_handshakes(OTHER, other);
+        exposition.add_queues(OTHER, &model.other_queues);
     }
     for namespace in &model.namespaces {
         exposition.add_namespace(namespace);
@@ -118,6 +122,7 @@ impl Exposition {
         let number = port.id.port.to_string();
         let identity = [netns.as_str(), &address, &number];
         self.add_handshakes(identity, &port.handshakes);
+        self.add_queues(identity, &port.queues);
         if sockets_are_known {
             self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
         }
@@ -138,6 +143,58 @@ impl Exposition {
         for (metric, part, count) in divided_counters(handshakes) {
             self.add_known(metric, &[netns, address, port, part], count);
         }
+    }
+
+    fn add_queues(&mut self, identity: [&str; 3], queues: &Queues) {
+        self.add_known(&catalogue::ACCEPTED, &identity, queues.accepted);
+        for (metric, histogram) in [
+            (&catalogue::ACCEPT_WAIT, &queues.accept_wait),
+            (&catalogue::ACCEPT_QUEUE_FILL, &queues.accept_queue_fill),
+        ] {
+            if let Some(histogram) = histogram {
+                self.add_histogram(metric, &identity, histogram);
+            }
+        }
+        for (metric, peaks) in [
+            (&catalogue::ACCEPT_QUEUE_PEAK, queues.accept_queue_peaks),
+            (&catalogue::SYN_QUEUE_PEAK, queues.syn_queue_peaks),
+        ] {
+            let Some(peaks) = peaks else { continue };
+            let [netns, address, port] = identity;
+            for (window, peak) in windows(&peaks) {
+                self.add(metric, &[netns, address, port, window], f64::from(peak));
+            }
+        }
+        if let Some(peaks) = queues.accept_queue_peaks {
+            self.add(&catalogue::ACCEPT_QUEUE_HIGHEST, &identity, f64::from(peaks.highest));
+            self.add_time(&catalogue::ACCEPT_QUEUE_HIGHEST_TIME, &identity, peaks.highest_at);
+        }
+        self.add_time(&catalogue::LAST_ACCEPT_TIME, &identity, queues.last_accept);
+    }
+
+    fn add_time(&mut self, metric: &'static Metric, labels: &[&str], unix_seconds: Option<f64>) {
+        if let Some(unix_seconds) = unix_seconds {
+            self.add(metric, labels, unix_seconds);
+        }
+    }
+
+    fn add_histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram) {
+        let mut below = 0_u64;
+        // The last bucket, which has no bound, is the count: the encoder writes it.
+        let buckets = histogram.upper_bounds.iter().zip(&histogram.counts).map(|(bound, count)| {
+            below = below.wrapping_add(*count);
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut distribution = Distribution::default();
+        distribution.set_bucket(buckets.collect());
+        distribution.set_sample_sum(histogram.sum);
+        distribution.set_sample_count(histogram.count());
+        let mut sample = labelled(metric, labels);
+        sample.set_histogram(distribution);
+        self.push(metric, sample);
     }
 
     fn add_namespace(&mut self, namespace: &Namespace) {
@@ -199,10 +256,10 @@ impl Exposition {
 
     /// Adds a sample. The label values are in the order of the catalogue's labels.
     fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
-        let mut sample = Sample::from_label(
-            metric.labels.iter().zip(labels).map(|(label, text)| pair(label.name(), text)).collect(),
-        );
+        let mut sample = labelled(metric, labels);
         match metric.kind {
+            // Has more than one number: see add_histogram().
+            Kind::Histogram => return,
             Kind::Counter => {
                 let mut counter = Counter::default();
                 counter.set_value(value);
@@ -214,9 +271,25 @@ impl Exposition {
                 sample.set_gauge(gauge);
             }
         }
+        self.push(metric, sample);
+    }
+
+    fn push(&mut self, metric: &'static Metric, sample: Sample) {
         let family = self.families.entry(metric.name).or_insert_with(|| empty_family(metric));
         family.mut_metric().push(sample);
     }
+}
+
+/// A sample without a number yet.
+fn labelled(metric: &Metric, labels: &[&str]) -> Sample {
+    Sample::from_label(
+        metric.labels.iter().zip(labels).map(|(label, text)| pair(label.name(), text)).collect(),
+    )
+}
+
+/// The peaks by the name of their window.
+const fn windows(peaks: &Peaks) -> [(&'static str, u32); 3] {
+    [("1s", peaks.last_1_second), ("15s", peaks.last_15_seconds), ("60s", peaks.last_60_seconds)]
 }
 
 fn empty_family(metric: &Metric) -> MetricFamily {
@@ -226,6 +299,7 @@ fn empty_family(metric: &Metric) -> MetricFamily {
     family.set_field_type(match metric.kind {
         Kind::Counter => MetricType::COUNTER,
         Kind::Gauge | Kind::Info => MetricType::GAUGE,
+        Kind::Histogram => MetricType::HISTOGRAM,
     });
     family
 }

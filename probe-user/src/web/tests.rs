@@ -33,6 +33,7 @@ fn empty_model() -> Model {
         plan: PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING },
         ports: Vec::new(),
         other: None,
+        other_queues: Default::default(),
         namespaces: Vec::new(),
         losses: BTreeMap::new(),
         read_errors: vec![],

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
-        audit::AuditedCounter,
+        Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
+        SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{OwnCostSample, PortId},
@@ -66,13 +66,61 @@ fn handshakes() -> BoxedStrategy<Handshakes> {
         .boxed()
 }
 
+/// Quarters: JSON's decimal fractions hold them exactly.
+fn quarters() -> impl Strategy<Value = f64> {
+    any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0)
+}
+
+fn histogram() -> impl Strategy<Value = Histogram> {
+    (collection::vec(0..1_u64 << 40, 4), quarters()).prop_map(|(counts, sum)| Histogram {
+        upper_bounds: vec![0.25, 0.5, 4.0],
+        counts,
+        sum,
+    })
+}
+
+fn peaks() -> impl Strategy<Value = Peaks> {
+    (any::<[u32; 4]>(), option::of(quarters())).prop_map(
+        |([last_1_second, last_15_seconds, last_60_seconds, highest], highest_at)| Peaks {
+            last_1_second,
+            last_15_seconds,
+            last_60_seconds,
+            highest,
+            highest_at,
+        },
+    )
+}
+
+fn queues() -> impl Strategy<Value = Queues> {
+    let histograms = array::uniform2(option::of(histogram()));
+    let both_peaks = array::uniform2(option::of(peaks()));
+    let rest = any::<(Option<u32>, Option<u32>)>();
+    (option::of(count()), histograms, both_peaks, option::of(quarters()), rest).prop_map(
+        |(accepted, histograms, both_peaks, last_accept, (accepted_by, demand))| {
+            let [accept_wait, accept_queue_fill] = histograms;
+            let [accept_queue_peaks, syn_queue_peaks] = both_peaks;
+            Queues {
+                accepted,
+                accept_wait,
+                accept_queue_fill,
+                accept_queue_peaks,
+                syn_queue_peaks,
+                last_accept,
+                accepted_by,
+                demand,
+            }
+        },
+    )
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
-    (any::<(u32, u32, u32)>(), handshakes()).prop_map(
-        |((accept_queue_length, accept_queue_limit, inode), handshakes)| Listener {
+    (any::<(u32, u32, u32)>(), handshakes(), queues()).prop_map(
+        |((accept_queue_length, accept_queue_limit, inode), handshakes, queues)| Listener {
             accept_queue_length,
             accept_queue_limit,
             inode,
             handshakes,
+            queues,
         },
     )
 }
@@ -83,9 +131,10 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), collection::vec(listener(), 0..3));
+    let rest = (handshakes(), queues(), collection::vec(listener(), 0..3));
     collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        ports.into_iter().map(|(id, (handshakes, listeners))| Port { id, handshakes, listeners }).collect()
+        let port = |(id, (handshakes, queues, listeners))| Port { id, handshakes, queues, listeners };
+        ports.into_iter().map(port).collect()
     })
 }
 
@@ -156,14 +205,14 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
 /// A model in which nothing fits anything else.
 pub(crate) fn model() -> impl Strategy<Value = Model> {
     let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
-    // Quarters of a second: JSON's decimal fractions hold them exactly.
-    let seconds = any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0);
-    let cost = (option::of(count()), option::of(seconds));
-    (plan(), ports(), option::of(handshakes()), namespaces(), losses, cost).prop_map(
-        |(plan, ports, other, namespaces, losses, (bytes, seconds))| Model {
+    let cost = (option::of(count()), option::of(quarters()));
+    let other = (option::of(handshakes()), queues());
+    (plan(), ports(), other, namespaces(), losses, cost).prop_map(
+        |(plan, ports, (other, other_queues), namespaces, losses, (bytes, seconds))| Model {
             plan,
             ports,
             other,
+            other_queues,
             namespaces,
             losses,
             read_errors: vec![],

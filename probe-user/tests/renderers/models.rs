@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tcp_backlog_probe::{
     model::{
-        Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
-        audit::AuditedCounter,
+        Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
+        SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
@@ -44,11 +44,18 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
     let address: IpAddr = address.parse().unwrap();
     let listener = |(index, &(accept_queue_length, accept_queue_limit)): (usize, &(u32, u32))| {
         let inode = 7000 + u32::from(port) + u32::try_from(index).unwrap();
-        Listener { accept_queue_length, accept_queue_limit, inode, handshakes: Handshakes::default() }
+        Listener {
+            accept_queue_length,
+            accept_queue_limit,
+            inode,
+            handshakes: Handshakes::default(),
+            queues: Queues::default(),
+        }
     };
     Port {
         id: PortId { netns, address, port },
         handshakes,
+        queues: Queues::default(),
         listeners: queues.iter().enumerate().map(listener).collect(),
     }
 }
@@ -110,6 +117,27 @@ fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
     }
 }
 
+/// A queue of 128 that was full, and waits of a tenth of a second and more.
+fn full_queues() -> Queues {
+    let histogram = |upper_bounds: &[f64], counts: &[u64], sum| {
+        Some(Histogram { upper_bounds: upper_bounds.to_vec(), counts: counts.to_vec(), sum })
+    };
+    let peaks = |last_60_seconds, highest| {
+        let highest_at = Some(1_790_000_123.5);
+        Some(Peaks { last_1_second: 0, last_15_seconds: 1, last_60_seconds, highest, highest_at })
+    };
+    Queues {
+        accepted: Some(910),
+        accept_wait: histogram(&[0.0625, 0.125, 0.25], &[0, 800, 109, 1], 113.75),
+        accept_queue_fill: histogram(&[0.5, 0.9, 1.0], &[64, 51, 795, 129], 951.5),
+        accept_queue_peaks: peaks(129, 129),
+        syn_queue_peaks: peaks(40, 67),
+        last_accept: Some(1_790_000_200.25),
+        accepted_by: Some(4_242),
+        demand: Some(3_000),
+    }
+}
+
 /// What the audit says of a namespace in which one cookie is missing.
 fn residuals() -> BTreeMap<AuditedCounter, i64> {
     let residual = |counter| (counter, i64::from(counter == AuditedCounter::SyncookiesSent));
@@ -139,9 +167,10 @@ pub(crate) fn trampoline() -> Model {
         },
         ports: vec![
             port(HOST, "0.0.0.0", 22, calm, &[(0, 128)]),
-            port(HOST, "::", 8080, busy, &[(129, 128)]),
+            Port { queues: full_queues(), ..port(HOST, "::", 8080, busy, &[(129, 128)]) },
         ],
         other: Some(all(0, 0, 0)),
+        other_queues: Queues::default(),
         namespaces: vec![Namespace { residuals: residuals(), ..namespace(HOST, 1_961, 1_961) }],
         losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("listener_map_full".to_owned(), 0)]),
         read_errors: vec![],
@@ -168,6 +197,7 @@ pub(crate) fn tracepoint() -> Model {
             port(CONTAINER, "fd00::1", 5432, known(12, 0, None, None), &[]),
         ],
         other: Some(known(5, 0, None, None)),
+        other_queues: Queues::default(),
         namespaces: tracepoint_namespaces(),
         losses: BTreeMap::from([("listener_map_full".to_owned(), 5)]),
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
@@ -223,6 +253,7 @@ pub(crate) fn without_bpf() -> Model {
         },
         ports: vec![port(HOST, "::1", 631, nothing, &[(0, 4_096)])],
         other: None,
+        other_queues: Queues::default(),
         namespaces: vec![namespace(HOST, 0, 0)],
         losses: BTreeMap::new(),
         read_errors: vec![],

@@ -24,6 +24,7 @@ fn model(reading: u64) -> Model {
         plan: PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING },
         ports: Vec::new(),
         other: None,
+        other_queues: Default::default(),
         namespaces: Vec::new(),
         losses: BTreeMap::from([("reading".to_owned(), reading)]),
         read_errors: vec![],

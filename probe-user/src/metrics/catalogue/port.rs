@@ -8,7 +8,7 @@ use super::super::{
 pub(super) const PORT_LABELS: &[Label] = &[Netns, Address, Port];
 
 /// A counter of a listening port: the commonest shape.
-const fn port_counter(name: &'static str, needs: Needs, help: &'static str) -> Metric {
+pub(super) const fn port_counter(name: &'static str, needs: Needs, help: &'static str) -> Metric {
     Metric {
         name,
         kind: Kind::Counter,

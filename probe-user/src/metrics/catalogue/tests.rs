@@ -37,11 +37,13 @@ fn a_name_ends_with_its_base_unit() {
     check("unit", |metric| {
         let stem = metric.name.trim_end_matches("_total");
         match metric.unit {
-            Unit::Number => !stem.ends_with("_seconds") && !stem.ends_with("_bytes"),
+            Unit::Number => {
+                [Unit::Seconds, Unit::Bytes, Unit::Ratio].iter().all(|unit| !stem.ends_with(unit.suffix()))
+            }
             unit => stem.ends_with(unit.suffix()),
         }
     });
-    let scaled = ["milli", "micro", "nano", "minute", "hour", "kilo", "mega", "percent", "ratio"];
+    let scaled = ["milli", "micro", "nano", "minute", "hour", "kilo", "mega", "percent"];
     check("base unit", |metric| !scaled.iter().any(|word| metric.name.contains(word)));
 }
 

@@ -73,7 +73,8 @@ fn sample() -> Sample {
 
 fn own_part(inode: u64, established: u64) -> SocketTotals {
     let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
-    SocketTotals { port: id(80), inode, counters }
+    let queues = QueueSample::default();
+    SocketTotals { port: id(80), inode, counters, queues, backlog_requested: None, opened_by: None }
 }
 
 fn findings() -> Findings {

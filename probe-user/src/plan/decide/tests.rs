@@ -149,9 +149,9 @@ fn the_rows_keep_within_their_budget_on_any_number_of_cpus() {
     let check = |cpus: usize, expected: u32| assert_eq!(rows(cpus), expected, "{cpus}");
     check(0, 16_384);
     check(2, 16_384);
-    check(64, 2_621);
-    check(256, 1_024);
-    check(8_192, 1_024);
+    check(64, 1_298);
+    check(256, 512);
+    check(8_192, 512);
 }
 
 #[test]

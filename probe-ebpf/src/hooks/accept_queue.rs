@@ -1,0 +1,200 @@
+//! Connections in accept queues: how full the queue is when one comes, and how long it waits there.
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{fentry, fexit, kprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext},
+};
+use probe_common::{
+    accept_queue::{AcceptedCounters, BURST, FILL_ONE, QueuedChild, fill_bucket, wait_bucket},
+    loss::Loss,
+};
+
+use crate::{
+    count::{add_anywhere, atomic_add, lose},
+    kernel_read::{
+        Direct, KernelPointer, KernelRead, Probed, accept_queue, is_mptcp, is_something, is_tcp,
+        syn_queue_length,
+    },
+    rows::{current_process, queues_in, row_of},
+    settings::global,
+    shared_maps::{ACCEPTED, QUEUED},
+};
+
+/// A connection is about to be put into the accept queue of the row's listener. Noted before it is there:
+/// accept() on another CPU may take it before the function is over.
+#[inline(always)]
+pub(super) fn begins_to_wait(child: u64, row: u32, now: u64) {
+    let queued = QueuedChild { queued_at: now, row: u64::from(row) };
+    // An entry that is there is of a connection whose end was missed, and whose memory this one has.
+    if QUEUED.insert(child, queued, 0).is_err() {
+        lose(Loss::AcceptWaitMapFull);
+    }
+}
+
+/// A connection moves on to the queue of another listener (`net.ipv4.tcp_migrate_req`, 5.14): it has been
+/// waiting all the time.
+#[inline(always)]
+pub(super) fn waits_elsewhere(child: u64, row: u32) {
+    if let Some(queued) = QUEUED.get_ptr_mut(child) {
+        // SAFETY: a field of a map value; nobody accepts or forgets the child while it moves.
+        unsafe { (*queued).row = u64::from(row) };
+    }
+}
+
+/// A connection is in no accept queue any more, or never came into one.
+#[inline(always)]
+pub(super) fn waits_no_more(child: u64) {
+    let _absent_when_older_than_the_hook = QUEUED.remove(child);
+}
+
+/// A connection has been put into the accept queue of the row's listener.
+#[inline(always)]
+pub(super) fn queued<R: KernelRead>(listener: KernelPointer, row: u32, now: u64) {
+    let (Some((length, limit)), Some(queues)) = (accept_queue::<R>(listener), queues_in(row)) else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier; bottom halves are off.
+    let queues = unsafe { &mut *queues };
+    queues.peaks.note(now, length);
+    if let Some(bucket) = place(&raw mut queues.fill, fill_bucket(length, limit)) {
+        // SAFETY: an element of the array.
+        unsafe { *bucket += 1 };
+    }
+    queues.fill_sum += u64::from(length) * FILL_ONE / u64::from(limit.max(1));
+}
+
+/// An element of an array. The compiler knows that every bucket has one and would leave the comparison out,
+/// which the verifier wants to see (before 5.17 it cannot follow how the bucket was found).
+#[inline(always)]
+fn place<const BUCKETS: usize>(buckets: *mut [u64; BUCKETS], bucket: usize) -> Option<*mut u64> {
+    let bucket = core::hint::black_box(bucket);
+    (bucket < BUCKETS).then(|| buckets.cast::<u64>().wrapping_add(bucket))
+}
+
+/// A request has been put into the SYN queue of the row's listener. `missing`: so many of the queue are not
+/// in its length yet.
+#[inline(always)]
+pub(super) fn syn_queued<R: KernelRead>(listener: KernelPointer, row: u32, missing: u32) {
+    if let (Some(length), Some(queues)) = (syn_queue_length::<R>(listener), queues_in(row)) {
+        // SAFETY: as above. ktime has no effect but the answer.
+        unsafe { (*queues).syn_peaks.note(bpf_ktime_get_ns(), length.saturating_add(missing)) };
+    }
+}
+
+/// A connection found the accept queue full, for the first time.
+///
+/// Those that are refused within a second of the first one wanted a place at the same time, by and large: with the
+/// connections in the queue they are the demand. Two CPUs that begin a burst at once may lose one of it.
+#[inline(always)]
+pub(crate) fn refused(listener: KernelPointer, row: u32) {
+    let (Some(accepted), Some(queues)) = (ACCEPTED.get_ptr_mut(row), queues_in(row)) else { return };
+    let Some((length, _)) = accept_queue::<Probed>(listener) else { return };
+    // SAFETY: no argument, no effect but the answer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: map values, checked by the verifier; aligned fields.
+    unsafe {
+        let (began_at, refused) = (&raw mut (*accepted).burst_began_at, &raw mut (*accepted).burst_refused);
+        if now.wrapping_sub(began_at.read_volatile()) > BURST {
+            began_at.write_volatile(now);
+            refused.write_volatile(0);
+        }
+        atomic_add(refused, 1);
+        let demand = refused.read_volatile().saturating_add(u64::from(length));
+        (*queues).peaks.note_demand(now, u32::try_from(demand).unwrap_or(u32::MAX));
+    }
+}
+
+/// accept() has a connection for its caller. Not with bottom halves off, and on whatever CPU.
+#[inline(always)]
+fn accepted(accepted: *mut AcceptedCounters, wait: Option<u64>, now: u64) {
+    add_anywhere!(accepted, accepted, 1);
+    if let Some(wait) = wait {
+        // SAFETY: a map value, checked by the verifier.
+        if let Some(bucket) = unsafe { place(&raw mut (*accepted).wait, wait_bucket(wait)) } {
+            atomic_add(bucket, 1);
+        }
+        add_anywhere!(accepted, wait_sum, wait);
+    }
+    // SAFETY: aligned fields of a map value: the last one to write is the last to accept.
+    unsafe {
+        (&raw mut (*accepted).accepted_at).write_volatile(now);
+        (&raw mut (*accepted).accepted_by).write_volatile(current_process());
+    }
+}
+
+/// Takes note of an accepted connection, if it is known when it was queued.
+#[inline(always)]
+fn accepted_after_wait(child: u64) -> bool {
+    // SAFETY: a copy of a value that is not written any more: the child is in no queue.
+    let Some(queued) = (unsafe { QUEUED.get(child) }).copied() else { return false };
+    waits_no_more(child);
+    // SAFETY: no argument, no effect but the answer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let row = u32::try_from(queued.row).unwrap_or(0);
+    if let Some(place) = ACCEPTED.get_ptr_mut(row) {
+        accepted(place, Some(now.saturating_sub(queued.queued_at)), now);
+    }
+    true
+}
+
+/// accept() took a connection from the queue, or nothing.
+///
+/// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`, from 6.10
+/// `(struct sock *sk, struct proto_accept_arg *arg)`. It waits for a connection, so threads may be in it for
+/// long. One that was queued before the hooks were attached, or found no room in the map, has no known wait.
+#[inline(always)]
+fn accept_returned<R: KernelRead>(listener: KernelPointer, child: u64) {
+    if is_something(child)
+        && !accepted_after_wait(child)
+        && let Some(place) = ACCEPTED.get_ptr_mut(row_of::<R>(listener))
+    {
+        // SAFETY: no argument, no effect but the answer.
+        accepted(place, None, unsafe { bpf_ktime_get_ns() });
+    }
+}
+
+#[fexit(function = "inet_csk_accept")]
+fn fexit_inet_csk_accept_4(ctx: FExitContext) -> i32 {
+    accept_returned::<Direct>(ctx.arg(0), ctx.arg(4));
+    0
+}
+
+#[fexit(function = "inet_csk_accept")]
+fn fexit_inet_csk_accept_2(ctx: FExitContext) -> i32 {
+    accept_returned::<Direct>(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+/// An accepted connection gets the file that its program will have of it.
+///
+/// `void security_sock_graft(struct sock *sk, struct socket *parent)`: unchanged from 5.4 to 7.3, in kernels with
+/// `CONFIG_SECURITY_NETWORK`; `inet_accept()` calls it for every connection. Other protocols do so too. An MPTCP
+/// connection is known by its first subflow, which is what was in the queue.
+///
+/// In place of a kretprobe on `inet_csk_accept()`: of those there are only so many at a time, and each
+/// thread that waits in accept() holds one.
+#[inline(always)]
+fn grafted<R: KernelRead>(sock: KernelPointer) {
+    let child = if is_tcp::<R>(sock) {
+        Some(sock)
+    } else if global!(KERNEL_OFFSETS.mptcp_first_subflow) != 0 && is_mptcp::<R>(sock) {
+        Probed::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.mptcp_first_subflow))
+    } else {
+        None
+    };
+    if let Some(child) = child {
+        let _unknown_when_older_than_the_hook = accepted_after_wait(child as u64);
+    }
+}
+
+#[fentry(function = "security_sock_graft")]
+fn fentry_security_sock_graft(ctx: FEntryContext) -> i32 {
+    grafted::<Direct>(ctx.arg(0));
+    0
+}
+
+#[kprobe(function = "security_sock_graft")]
+fn kprobe_security_sock_graft(ctx: ProbeContext) -> u32 {
+    if let Some(sock) = ctx.arg(0) {
+        grafted::<Probed>(sock);
+    }
+    0
+}

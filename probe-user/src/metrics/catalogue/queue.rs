@@ -1,0 +1,110 @@
+//! Metrics of a port's queues, as the hooks see them.
+use super::{
+    super::{
+        Group, Kind,
+        Label::{Address, Netns, Port, Window},
+        Metric, Needs, Unit,
+    },
+    port::{PORT_LABELS, port_counter},
+};
+
+/// A number of a queue that goes up and down.
+const fn queue_gauge(name: &'static str, needs: Needs, help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: Unit::Number,
+        help,
+        labels: PORT_LABELS,
+        needs,
+        group: Group::Port,
+    }
+}
+
+/// Connections that accept() returned.
+pub const ACCEPTED: Metric = port_counter(
+    "tcp_backlog_accepted_total",
+    Needs::FullPlan,
+    "Connections that accept() took from the accept queue: inet_csk_accept(); where only kprobes can be had \
+     security_sock_graft(), without those that were queued before the hooks were attached.",
+);
+
+/// How long connections waited for accept().
+pub const ACCEPT_WAIT: Metric = Metric {
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    ..queue_gauge(
+        "tcp_backlog_accept_wait_seconds",
+        Needs::FullPlan,
+        "How long finished handshakes were in the accept queue, from inet_csk_reqsk_queue_add() to the return of \
+         inet_csk_accept(), connection by connection. Connections that were never accepted are not in it, nor \
+         those that tcp_backlog_lost_events_total{reason=\"accept_wait_map_full\"} counts.",
+    )
+};
+
+/// How full the accept queue was.
+pub const ACCEPT_QUEUE_FILL: Metric = Metric {
+    kind: Kind::Histogram,
+    unit: Unit::Ratio,
+    ..queue_gauge(
+        "tcp_backlog_accept_queue_fill_ratio",
+        Needs::QueueEvents,
+        "How full the accept queue was each time that a connection was put in it, that one included: \
+         sk_ack_backlog by sk_max_ack_backlog. A queue holds one connection more than its limit, so the last one \
+         is above 1. Connections that were refused are not in it.",
+    )
+};
+
+/// The highest length of the accept queue in a window.
+pub const ACCEPT_QUEUE_PEAK: Metric = Metric {
+    labels: &[Netns, Address, Port, Window],
+    ..queue_gauge(
+        "tcp_backlog_accept_queue_peak",
+        Needs::QueueEvents,
+        "The highest length of the accept queue in the last complete window of 1, 15 or 60 seconds, from \
+         sk_ack_backlog each time that a connection was put in it. Windows begin at multiples of their length on \
+         the monotonic clock of the host: whoever asks within one is told the same, and who asks more often than \
+         once in a window misses none. Of several listeners the fullest.",
+    )
+};
+
+/// The highest length of the accept queue.
+pub const ACCEPT_QUEUE_HIGHEST: Metric = queue_gauge(
+    "tcp_backlog_accept_queue_highest",
+    Needs::QueueEvents,
+    "The highest length of the accept queue since the hooks were attached, from sk_ack_backlog as in \
+     tcp_backlog_accept_queue_peak. Of several listeners the fullest.",
+);
+
+/// When that was.
+pub const ACCEPT_QUEUE_HIGHEST_TIME: Metric = Metric {
+    unit: Unit::Seconds,
+    ..queue_gauge(
+        "tcp_backlog_accept_queue_highest_timestamp_seconds",
+        Needs::QueueEvents,
+        "When sk_ack_backlog was the highest, in seconds since the Unix epoch; absent while nothing was ever in \
+         the accept queue.",
+    )
+};
+
+/// The highest length of the SYN queue in a window.
+pub const SYN_QUEUE_PEAK: Metric = Metric {
+    labels: &[Netns, Address, Port, Window],
+    ..queue_gauge(
+        "tcp_backlog_syn_queue_peak",
+        Needs::FullPlan,
+        "The highest length of the SYN queue in the last complete window of 1, 15 or 60 seconds, from \
+         icsk_accept_queue.qlen each time that a request was put in it. Windows as in tcp_backlog_accept_queue_peak.",
+    )
+};
+
+/// When accept() last returned a connection.
+pub const LAST_ACCEPT_TIME: Metric = Metric {
+    unit: Unit::Seconds,
+    ..queue_gauge(
+        "tcp_backlog_last_accept_timestamp_seconds",
+        Needs::FullPlan,
+        "When inet_csk_accept() last returned a connection of the port, in seconds since the Unix epoch; absent before the \
+         first. Long ago while the queue is not empty: whoever should accept does not.",
+    )
+};

@@ -1,0 +1,64 @@
+//! Connections in accept queues, and what listen() was asked for.
+use super::{SOCK, fentry, fexit, if_present, kprobe, name};
+use crate::plan::{
+    hook::{Hook, Variant, Wanted, Way},
+    offsets::OffsetGroup::{SleepingExit, Socket},
+};
+
+pub(super) const ACCEPTED: Hook = Hook {
+    name: name::ACCEPTED,
+    measures: "connections that accept() takes, and how long they waited for it",
+    wanted: Wanted::ByFunctions,
+    ways: &[
+        Way {
+            variant: Variant::Trampoline,
+            places: &[&[
+                fexit("fexit_inet_csk_accept_4", "inet_csk_accept", &[4], SOCK),
+                fexit("fexit_inet_csk_accept_2", "inet_csk_accept", &[2], SOCK),
+            ]],
+            needs: &[Socket, SleepingExit],
+        },
+        Way {
+            variant: Variant::Trampoline,
+            places: &[&[fentry!("security_sock_graft", SOCK)]],
+            needs: &[Socket],
+        },
+        Way {
+            variant: Variant::Kprobe,
+            places: &[&[kprobe!("security_sock_graft", SOCK)]],
+            needs: &[Socket],
+        },
+    ],
+};
+
+const LISTEN: &str = "inet_listen";
+const LISTEN_SK: &str = "__inet_listen_sk";
+const SOCKET: super::Pointers = &[(0, "socket")];
+
+pub(super) const BACKLOG: Hook = Hook {
+    name: name::BACKLOG,
+    measures: "the backlog that listen() is asked for",
+    wanted: Wanted::ByFunctions,
+    ways: &[
+        Way {
+            variant: Variant::Trampoline,
+            places: &[
+                &[fentry!("__sys_listen", &[])],
+                &[if_present(fentry!("__sys_listen_socket", SOCKET))],
+                &[fexit("fexit_inet_listen", LISTEN, &[2], SOCKET)],
+                &[if_present(fexit("fexit___inet_listen_sk", LISTEN_SK, &[2], SOCK))],
+            ],
+            needs: &[Socket, SleepingExit],
+        },
+        Way {
+            variant: Variant::Kprobe,
+            places: &[
+                &[kprobe!("__sys_listen", &[])],
+                &[if_present(kprobe!("__sys_listen_socket", SOCKET))],
+                &[kprobe!("inet_listen", SOCKET)],
+                &[if_present(kprobe!("__inet_listen_sk", SOCK))],
+            ],
+            needs: &[Socket],
+        },
+    ],
+};
