@@ -119,6 +119,17 @@ impl Bench {
         self.daemon.snapshot()
     }
 
+    /// What it knows of one port of the namespace, as JSON.
+    pub(crate) fn port(&self, address: SocketAddr) -> Result<Value, String> {
+        let snapshot = self.snapshot();
+        let ports = snapshot.pointer("/model/ports").and_then(Value::as_array).ok_or("no ports")?;
+        let is = |port: &Value, name: &str, number: u64| port.get(name) == Some(&number.into());
+        let is_it = |port: &&Value| {
+            is(port, "netns", self.namespace.inode()) && is(port, "port", address.port().into())
+        };
+        ports.iter().find(is_it).cloned().ok_or_else(|| "no such port".to_owned())
+    }
+
     /// What the kernel counted since the daemon was ready.
     pub(crate) fn kernel(&self) -> KernelCounters {
         self.namespace.counters().since(&self.start)

@@ -34,13 +34,7 @@ pub(crate) fn members_of_a_group_are_told_apart(setup: &Setup) {
         moment.expect(group.address, of_group(moment, moment.kernel.passive_opens))
     });
     wait_until("each member has its own part", || {
-        let snapshot = bench.snapshot();
-        let ports = snapshot.pointer("/model/ports").and_then(Value::as_array).ok_or("no ports")?;
-        let is = |port: &Value, name: &str, number: u64| port.get(name) == Some(&number.into());
-        let is_it = |port: &&Value| {
-            is(port, "netns", bench.namespace.inode()) && is(port, "port", group.address.port().into())
-        };
-        let port = ports.iter().find(is_it).ok_or("no such port")?;
+        let port = bench.port(group.address)?;
         let members = port.get("listeners").and_then(Value::as_array).ok_or("no listeners")?;
         ensure(members.len() == MEMBERS, || format!("{members:?}"))?;
         let established = |member: &Value| member.pointer("/handshakes/established").cloned();

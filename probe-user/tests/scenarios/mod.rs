@@ -17,6 +17,7 @@ pub(crate) mod namespaces;
 pub(crate) mod overflow;
 pub(crate) mod process;
 pub(crate) mod proof;
+pub(crate) mod queues;
 pub(crate) mod refused_last_ack;
 pub(crate) mod several_listeners;
 pub(crate) mod syn_queue;
@@ -102,7 +103,12 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     attached::every_hook_says_how_it_is_attached,
     load::ten_thousand_listeners_that_come_and_go,
     load::many_handshakes_of_several_listeners_with_pauses,
+    queues::a_burst_between_two_scrapes_is_seen_at_its_full_height,
     proof::check_proves_every_counter,
+    queues::every_connection_is_in_the_histogram_of_fills,
+    queues::waits_are_measured_connection_by_connection,
+    queues::more_connections_wait_than_there_is_room_for,
+    queues::the_highest_syn_queue_is_told,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,

@@ -3,6 +3,7 @@ use std::{
     fs,
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use nix::{libc, sys::socket::setsockopt};
@@ -167,6 +168,11 @@ impl Client {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => panic!("sendto with MSG_FASTOPEN: {error}"),
         }
+    }
+
+    /// Ends its connection with a reset.
+    pub(crate) fn reset(self) {
+        self.socket.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 
     /// Sends one byte, as soon as its own side of the handshake is finished.

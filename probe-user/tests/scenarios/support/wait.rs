@@ -26,6 +26,11 @@ pub(crate) fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, S
     }
 }
 
+/// Lets time pass, where it is what is measured.
+pub(crate) fn pause_for(time: Duration) {
+    thread::sleep(time);
+}
+
 /// `Ok` when the condition holds; else `failure`, which is only made when it is needed.
 pub(crate) fn ensure(holds: bool, failure: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(failure()) }
