@@ -125,11 +125,17 @@ fn check_against_catalogue(family: &Family) -> Result<(), TestCaseError> {
         .iter()
         .find(|metric| metric.name == family.name)
         .ok_or_else(|| TestCaseError::fail(format!("{} is not catalogued", family.name)))?;
-    let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+    let kind = match metric.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge | Kind::Info => "gauge",
+        Kind::Histogram => "histogram",
+    };
     prop_assert_eq!(&family.kind, kind);
     prop_assert_eq!(&family.help, metric.help);
     for sample in &family.samples {
-        let labels: Vec<_> = sample.labels.iter().map(|(name, _)| name.as_str()).collect();
+        let names = sample.labels.iter().map(|(name, _)| name.as_str());
+        // The bound of a bucket is no label of the metric.
+        let labels: Vec<_> = names.filter(|name| *name != "le").collect();
         let expected: Vec<_> = metric.labels.iter().map(|label| label.name()).collect();
         prop_assert_eq!(labels, expected);
         prop_assert!(metric.kind != Kind::Info || sample.value == 1.0);

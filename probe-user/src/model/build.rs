@@ -33,6 +33,7 @@ impl Model {
             id: *id,
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             queues: port_queues(id, sample, &plan.coverage),
+            rates: findings.rates.get(id).copied().unwrap_or_default(),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();

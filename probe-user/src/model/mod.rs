@@ -7,6 +7,7 @@ pub mod audit;
 pub mod build;
 pub mod port;
 pub mod queue;
+pub mod rate;
 
 use std::collections::BTreeMap;
 
@@ -15,14 +16,16 @@ use serde::{Deserialize, Serialize};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    rate::Speedometer,
 };
 pub use self::{
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
     queue::{Histogram, Peaks, Queues},
+    rate::Rates,
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{OwnCostSample, Sample},
+    sample::{OwnCostSample, PortId, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -52,15 +55,18 @@ pub struct Model {
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
+    speedometer: Speedometer,
 }
 
 /// What a history knows after a sample.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// Drops and overflows by port, where they are not counted but concluded.
     pub attribution: Attribution,
     /// What the kernel counted and no port did.
     pub residuals: Residuals,
+    /// How fast connections come and go, by port.
+    pub rates: BTreeMap<PortId, Rates>,
 }
 
 impl History {
@@ -69,6 +75,7 @@ impl History {
         Findings {
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
+            rates: self.speedometer.observe(sample, coverage),
         }
     }
 }

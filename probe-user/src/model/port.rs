@@ -1,7 +1,7 @@
 //! One listening port, as every renderer sees it.
 use serde::{Deserialize, Serialize};
 
-use super::queue::Queues;
+use super::{queue::Queues, rate::Rates};
 use crate::sample::PortId;
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
@@ -16,6 +16,9 @@ pub struct Port {
     /// Their queues.
     #[serde(flatten)]
     pub queues: Queues,
+    /// How fast connections come and go.
+    #[serde(flatten)]
+    pub rates: Rates,
     /// The sockets that listen there now; empty when it is closed.
     pub listeners: Vec<Listener>,
 }

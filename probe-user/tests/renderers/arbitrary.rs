@@ -5,7 +5,7 @@ use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
         Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
-        SynDropped, audit::AuditedCounter,
+        Rates, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{OwnCostSample, PortId},
@@ -91,6 +91,16 @@ fn peaks() -> impl Strategy<Value = Peaks> {
     )
 }
 
+fn rates() -> impl Strategy<Value = Rates> {
+    array::uniform3(option::of(quarters())).prop_map(
+        |[syn_received_per_second, established_per_second, accepted_per_second]| Rates {
+            syn_received_per_second,
+            established_per_second,
+            accepted_per_second,
+        },
+    )
+}
+
 fn queues() -> impl Strategy<Value = Queues> {
     let histograms = array::uniform2(option::of(histogram()));
     let both_peaks = array::uniform2(option::of(peaks()));
@@ -131,9 +141,10 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), queues(), collection::vec(listener(), 0..3));
+    let rest = (handshakes(), queues(), rates(), collection::vec(listener(), 0..3));
     collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        let port = |(id, (handshakes, queues, listeners))| Port { id, handshakes, queues, listeners };
+        let port =
+            |(id, (handshakes, queues, rates, listeners))| Port { id, handshakes, queues, rates, listeners };
         ports.into_iter().map(port).collect()
     })
 }

@@ -17,6 +17,8 @@ pub(crate) struct Family {
 /// One sample line.
 #[derive(Debug)]
 pub(crate) struct Sample {
+    /// What follows the family's name: `_bucket`, `_sum` or `_count` of a histogram.
+    pub(crate) suffix: String,
     /// Names and unescaped values, in the order in which they are written.
     pub(crate) labels: Vec<(String, String)>,
     /// The number.
@@ -61,6 +63,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Family>, String> {
             }
             family.samples.push(sample);
         }
+        check_histogram(&family)?;
         let sorted = families.last().is_none_or(|last| last.name < family.name);
         if of != name || family.samples.is_empty() || !sorted {
             return Err(format!("family {name} is misplaced, untyped or empty"));
@@ -84,13 +87,41 @@ fn sample<'a>(line: &'a str, name: &str) -> Result<(&'a str, Sample), String> {
     let (identity, number) = line.rsplit_once(' ').ok_or_else(|| bad("no value"))?;
     let value: f64 = number.parse().map_err(|_| bad("not a number"))?;
     let rest = identity.strip_prefix(name).ok_or_else(|| bad("another family"))?;
+    let suffix = ["_bucket", "_sum", "_count"].into_iter().find(|suffix| rest.starts_with(suffix));
+    let suffix = suffix.unwrap_or_default();
+    let rest = rest.strip_prefix(suffix).unwrap_or(rest);
     let labels = if rest.is_empty() {
         Vec::new()
     } else {
         let inner = rest.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         labels(inner.ok_or_else(|| bad("no braces"))?).map_err(|why| bad(&why))?
     };
-    Ok((identity, Sample { labels, value }))
+    Ok((identity, Sample { suffix: suffix.to_owned(), labels, value }))
+}
+
+/// A histogram is one after the other: buckets with rising bounds and counts up to `+Inf`, the sum, and the count,
+/// which is that of the last bucket. Nothing else has such names.
+fn check_histogram(family: &Family) -> Result<(), String> {
+    let mut rest = family.samples.as_slice();
+    if family.kind != "histogram" {
+        let plain = rest.iter().all(|sample| sample.suffix.is_empty());
+        return if plain { Ok(()) } else { Err(format!("{} is no histogram", family.name)) };
+    }
+    while !rest.is_empty() {
+        let buckets = rest.iter().take_while(|sample| sample.suffix == "_bucket").count();
+        let (these, after) = rest.split_at(buckets);
+        let bounds = these.iter().map(|bucket| bucket.label("le")?.parse::<f64>().ok());
+        let bounds: Vec<f64> = bounds.collect::<Option<_>>().ok_or("a bucket without a bound")?;
+        let counts: Vec<f64> = these.iter().map(|bucket| bucket.value).collect();
+        let [sum, count, after @ ..] = after else { return Err(format!("{}: no sum", family.name)) };
+        let whole = sum.suffix == "_sum" && count.suffix == "_count" && counts.last() == Some(&count.value);
+        let rising = bounds.is_sorted_by(|left, right| left < right) && counts.is_sorted();
+        if !(whole && rising && bounds.last() == Some(&f64::INFINITY)) {
+            return Err(format!("{} has a histogram that is none: {these:?} {sum:?} {count:?}", family.name));
+        }
+        rest = after;
+    }
+    Ok(())
 }
 
 fn labels(mut rest: &str) -> Result<Vec<(String, String)>, String> {

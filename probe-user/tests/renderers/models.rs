@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use tcp_backlog_probe::{
     model::{
         Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
-        SynDropped, audit::AuditedCounter,
+        Rates, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
@@ -56,6 +56,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
         id: PortId { netns, address, port },
         handshakes,
         queues: Queues::default(),
+        rates: Rates::default(),
         listeners: queues.iter().enumerate().map(listener).collect(),
     }
 }
@@ -138,6 +139,14 @@ fn full_queues() -> Queues {
     }
 }
 
+fn full_rates() -> Rates {
+    Rates {
+        syn_received_per_second: Some(301.5),
+        established_per_second: Some(88.25),
+        accepted_per_second: Some(80.0),
+    }
+}
+
 /// What the audit says of a namespace in which one cookie is missing.
 fn residuals() -> BTreeMap<AuditedCounter, i64> {
     let residual = |counter| (counter, i64::from(counter == AuditedCounter::SyncookiesSent));
@@ -167,7 +176,11 @@ pub(crate) fn trampoline() -> Model {
         },
         ports: vec![
             port(HOST, "0.0.0.0", 22, calm, &[(0, 128)]),
-            Port { queues: full_queues(), ..port(HOST, "::", 8080, busy, &[(129, 128)]) },
+            Port {
+                queues: full_queues(),
+                rates: full_rates(),
+                ..port(HOST, "::", 8080, busy, &[(129, 128)])
+            },
         ],
         other: Some(all(0, 0, 0)),
         other_queues: Queues::default(),
