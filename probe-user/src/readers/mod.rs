@@ -7,6 +7,7 @@ pub mod listener;
 pub mod namespaces;
 pub mod netstat;
 pub mod own_cost;
+pub mod sock_diag;
 
 use self::handshake::{HandshakeSource, SourceError, Totals};
 use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
