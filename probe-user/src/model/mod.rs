@@ -5,20 +5,26 @@
 pub mod attribution;
 pub mod audit;
 pub mod build;
+pub mod host;
 pub mod port;
+mod syn_queue;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    host::SoftnetTotals,
+};
+pub use self::{
+    host::{Host, Softnet},
+    port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{OwnCostSample, Sample},
+    sample::{LimitsSample, OwnCostSample, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -32,6 +38,9 @@ pub struct Model {
     pub other: Option<Handshakes>,
     /// Every network namespace that was found.
     pub namespaces: Vec<Namespace>,
+    /// What holds for the whole host.
+    #[serde(default)]
+    pub host: Host,
     /// Counts that are missing, by reason; empty without hooks.
     pub losses: BTreeMap<String, u64>,
     /// What this reading could not read, one line each; what concerns one namespace is in its `error`.
@@ -45,6 +54,7 @@ pub struct Model {
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
+    softnet: SoftnetTotals,
 }
 
 /// What a history knows after a sample.
@@ -54,6 +64,8 @@ pub struct Findings {
     pub attribution: Attribution,
     /// What the kernel counted and no port did.
     pub residuals: Residuals,
+    /// What each CPU's network softirq has counted; `None` when it could not be read.
+    pub softnet: Option<Vec<Softnet>>,
 }
 
 impl History {
@@ -62,6 +74,7 @@ impl History {
         Findings {
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
+            softnet: sample.host.softnet.as_deref().map(|softnet| self.softnet.observe(softnet)),
         }
     }
 }
@@ -83,6 +96,13 @@ pub struct Namespace {
     /// the ports counted more. Empty where the counts are not held against the kernel's.
     #[serde(default)]
     pub residuals: BTreeMap<AuditedCounter, i64>,
+    /// Its sysctls that limit listeners.
+    #[serde(default)]
+    pub limits: LimitsSample,
+    /// How old the lengths of its SYN queues are, which cost too much to be read at all times; `None` when they
+    /// could not be read.
+    #[serde(default)]
+    pub syn_queues_age_milliseconds: Option<u64>,
     /// Why something above is missing, in one line.
     pub error: Option<String>,
 }

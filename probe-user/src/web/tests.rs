@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::*;
 use crate::{
+    model::Host,
     plan::outcome::{Coverage, PlanOutcome},
     sample::OwnCostSample,
 };
@@ -34,6 +35,7 @@ fn empty_model() -> Model {
         ports: Vec::new(),
         other: None,
         namespaces: Vec::new(),
+        host: Host::default(),
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),

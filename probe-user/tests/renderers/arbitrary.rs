@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
+        Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Softnet, SynDropped,
         audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
-    sample::{OwnCostSample, PortId},
+    sample::{LimitsSample, OwnCostSample, PortId},
 };
 
 /// Counts up to 2^53, which a float holds exactly, small ones as often as large ones.
@@ -83,19 +83,45 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), collection::vec(listener(), 0..3));
-    collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        ports.into_iter().map(|(id, (handshakes, listeners))| Port { id, handshakes, listeners }).collect()
+    let rest = (handshakes(), collection::vec(listener(), 0..3), option::of(count()));
+    let port = |(id, (handshakes, listeners, syn_queue_length))| Port {
+        id,
+        handshakes,
+        listeners,
+        syn_queue_length,
+    };
+    collection::btree_map(id, rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
+}
+
+fn limits() -> impl Strategy<Value = LimitsSample> {
+    array::uniform6(option::of(count())).prop_map(|values| {
+        let mut values = values.into_iter();
+        LimitsSample::from_names(|_| values.next().flatten())
     })
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    let counters = array::uniform3(count());
+    let softnet = collection::btree_map(0..9_u32, counters, 0..4).prop_map(|cpus| {
+        let of_cpu = |(cpu, [processed, dropped, time_squeeze]): (u32, [u64; 3])| Softnet {
+            cpu,
+            processed,
+            dropped,
+            time_squeeze,
+        };
+        cpus.into_iter().map(of_cpu).collect()
+    });
+    (option::of(count()), option::of(softnet))
+        .prop_map(|(netdev_max_backlog, softnet)| Host { netdev_max_backlog, softnet })
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
     let residual = (prop::sample::select(AuditedCounter::ALL.as_slice()), -(1_i64 << 53)..=1 << 53);
     let residuals = collection::vec(residual, 0..4);
-    let rest = (array::uniform4(option::of(count())), residuals, option::of(text()));
+    let rest = (array::uniform5(option::of(count())), residuals, limits(), option::of(text()));
     collection::btree_map(0..4_u32, rest, 0..4).prop_map(|namespaces| {
-        let namespaces = namespaces.into_iter().map(|(netns, (counts, residuals, error))| {
-            let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops] = counts;
+        let namespaces = namespaces.into_iter().map(|(netns, (counts, residuals, limits, error))| {
+            let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops, age] = counts;
             Namespace {
                 netns,
                 listen_overflows,
@@ -103,6 +129,8 @@ fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
                 unattributed_overflows,
                 unattributed_drops,
                 residuals: residuals.into_iter().collect(),
+                limits,
+                syn_queues_age_milliseconds: age,
                 error,
             }
         });
@@ -159,12 +187,13 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
     // Quarters of a second: JSON's decimal fractions hold them exactly.
     let seconds = any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0);
     let cost = (option::of(count()), option::of(seconds));
-    (plan(), ports(), option::of(handshakes()), namespaces(), losses, cost).prop_map(
-        |(plan, ports, other, namespaces, losses, (bytes, seconds))| Model {
+    (plan(), ports(), option::of(handshakes()), namespaces(), host(), losses, cost).prop_map(
+        |(plan, ports, other, namespaces, host, losses, (bytes, seconds))| Model {
             plan,
             ports,
             other,
             namespaces,
+            host,
             losses,
             read_errors: vec![],
             own_cost: OwnCostSample {
