@@ -2,7 +2,9 @@
 //!
 //! A [`Sample`] can be saved as JSON and read again; [`SAMPLE_VERSION`] rises when
 //! a field changes its meaning.
+mod limits;
 mod queue;
+mod syn_queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +14,11 @@ use std::{
 use probe_common::handshake::HandshakeCounters;
 use serde::{Deserialize, Serialize};
 
-pub use self::queue::{Instants, PeakSample, QueueState, QueueTotals};
+pub use self::{
+    limits::{HostSample, LimitsSample, SoftnetSample},
+    queue::{Instants, PeakSample, QueueState, QueueTotals},
+    syn_queue::{SynQueueSample, SynQueuesSample},
+};
 
 /// The version of [`Sample`]'s JSON form.
 pub const SAMPLE_VERSION: u32 = 2;
@@ -46,6 +52,9 @@ pub struct Sample {
     pub namespaces: Vec<NamespaceSample>,
     /// The daemon's own use of the host.
     pub own_cost: OwnCostSample,
+    /// What holds for the whole host.
+    #[serde(default)]
+    pub host: HostSample,
     /// What could not be read apart from a single namespace, one line each.
     #[serde(default)]
     pub read_errors: Vec<String>,
@@ -128,6 +137,12 @@ pub struct NamespaceSample {
     pub netstat_before: Option<NetstatSample>,
     /// Its TcpExt counters after the sockets were read.
     pub netstat_after: Option<NetstatSample>,
+    /// Its sysctls that limit listeners.
+    #[serde(default)]
+    pub limits: LimitsSample,
+    /// Its SYN queues; `None` when they could not be read.
+    #[serde(default)]
+    pub syn_queues: Option<SynQueuesSample>,
     /// Why something above is missing, in one line.
     pub error: Option<String>,
 }

@@ -168,10 +168,17 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
         check_parts(counts, &identity, families)?;
-        let limits = find(families, "tcp_backlog_accept_queue_limit", &identity);
         let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
-        prop_assert_eq!(limits.len(), usize::from(!port.listeners.is_empty()));
-        prop_assert!(limits.iter().all(|sample| sample.value == limit as f64));
+        let open = !port.listeners.is_empty();
+        for (name, queue) in [
+            ("tcp_backlog_accept_queue_limit", Some(limit)),
+            ("tcp_backlog_syn_queue_limit", Some(limit)),
+            ("tcp_backlog_syn_queue_length", port.syn_queue_length),
+        ] {
+            let found: Vec<_> = find(families, name, &identity).iter().map(|sample| sample.value).collect();
+            let expected: Vec<_> = queue.into_iter().filter(|_| open).map(|queue| queue as f64).collect();
+            prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
+        }
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
         decide::{KernelFacts, PlanWish, Wishes},
         outcome::PlanOutcome,
     },
-    readers::{self, handshake::HandshakeSource},
+    readers::{self, handshake::HandshakeSource, syn_queue::SynQueueReader},
     sample::{LOSS_PROGRAM_SKIPPED, Sample},
 };
 
@@ -25,6 +25,7 @@ pub struct Probe {
     map_bytes: Option<u64>,
     plan: PlanOutcome,
     history: History,
+    syn_queues: SynQueueReader,
     started: Instant,
     tended: Option<Duration>,
     /// The most rows in use since free memory was given back.
@@ -48,11 +49,13 @@ impl Probe {
     pub fn attach(wishes: Wishes, kernel_log: bool) -> Self {
         let (maps, plan) = attach(wishes, kernel_log);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
+        let syn_queues = SynQueueReader::new(plan.coverage.syn_queued);
         let mut probe = Self {
             maps,
             map_bytes,
             plan,
             history: History::default(),
+            syn_queues,
             started: Instant::now(),
             tended: None,
             most_rows: 0,
@@ -93,11 +96,12 @@ impl Probe {
     /// Reads everything now.
     pub fn read(&mut self) -> Model {
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
-        let mut sample = readers::collect_sample(source);
+        let mut sample = readers::collect_sample(source, &mut self.syn_queues);
         sample.own_cost.map_bytes = self.map_bytes;
         sample.own_cost.listener_rows = self.maps.as_ref().map(ProbeMaps::rows_in_use);
         if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, kernel::skipped_runs()) {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
+            self.syn_queues.note_skipped_runs(skipped);
         }
         self.log_new_errors(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);

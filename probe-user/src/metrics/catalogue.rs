@@ -2,10 +2,11 @@
 //!
 //! A renderer refers to these constants, so a name cannot be misspelt. Every help text names the
 //! kernel's source of the number.
+mod limits;
 mod port;
 mod queue;
 
-pub use self::{port::*, queue::*};
+pub use self::{limits::*, port::*, queue::*};
 use super::{
     Group, Kind, Label,
     Label::{Counter, Hook, Kernel, Method, Netns, Reason, Variant, Version},
@@ -247,6 +248,8 @@ pub const CATALOGUE: &[Metric] = &[
     ACCEPT_WAIT,
     LAST_ACCEPT_TIME,
     SYN_QUEUE_PEAK,
+    SYN_QUEUE_LENGTH,
+    SYN_QUEUE_LIMIT,
     LISTENERS,
     NETNS_LISTEN_OVERFLOWS,
     NETNS_LISTEN_DROPS,
@@ -254,6 +257,16 @@ pub const CATALOGUE: &[Metric] = &[
     NETNS_UNATTRIBUTED_DROPS,
     NETNS_AUDIT_RESIDUAL,
     NETNS_READABLE,
+    NETNS_SOMAXCONN,
+    NETNS_TCP_MAX_SYN_BACKLOG,
+    NETNS_TCP_SYNCOOKIES,
+    NETNS_TCP_ABORT_ON_OVERFLOW,
+    NETNS_TCP_SYNACK_RETRIES,
+    NETNS_TCP_MIGRATE_REQ,
+    NETDEV_MAX_BACKLOG,
+    SOFTNET_PROCESSED,
+    SOFTNET_DROPPED,
+    SOFTNET_TIME_SQUEEZE,
     HOOK_INFO,
     ACCOUNTING_INFO,
     BUILD_INFO,

@@ -92,6 +92,8 @@ pub enum Label {
     Cause,
     /// A counter of `TcpExt`, by the kernel's name.
     Counter,
+    /// Number of the CPU.
+    Cpu,
     /// A hook of the catalogue of hooks.
     Hook,
     /// What a hook is attached as, or `skipped`.
@@ -118,6 +120,7 @@ impl Label {
             Self::Stage => "stage",
             Self::Cause => "cause",
             Self::Counter => "counter",
+            Self::Cpu => "cpu",
             Self::Hook => "hook",
             Self::Variant => "variant",
             Self::Reason => "reason",
@@ -167,6 +170,8 @@ pub enum Group {
     Port,
     /// One network namespace.
     Namespace,
+    /// The host as a whole.
+    Host,
     /// The probe: what it measures with, and what it missed.
     Probe,
     /// The daemon as a process.
@@ -175,7 +180,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Port, Self::Namespace, Self::Probe, Self::Process];
+    pub const ALL: [Self; 5] = [Self::Port, Self::Namespace, Self::Host, Self::Probe, Self::Process];
 
     /// The heading of its chapter.
     #[must_use]
@@ -183,6 +188,7 @@ impl Group {
         match self {
             Self::Port => "Listening ports",
             Self::Namespace => "Network namespaces",
+            Self::Host => "The host",
             Self::Probe => "The probe itself",
             Self::Process => "The daemon's process",
         }

@@ -7,8 +7,10 @@ use std::{
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use super::{
-    Findings, Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues, SynDropped,
+    Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues,
+    SynDropped,
     attribution::{Attributed, Attribution},
+    syn_queue,
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
@@ -27,6 +29,8 @@ impl Model {
     pub fn new(sample: &Sample, plan: &PlanOutcome, findings: &Findings) -> Self {
         let hooks = sample.hooks.as_ref();
         let listeners = listeners(sample, &plan.coverage);
+        let syn_queues: BTreeMap<_, _> =
+            sample.namespaces.iter().filter_map(syn_queue::lengths).flatten().collect();
         let ids: BTreeSet<_> =
             listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).collect();
         let port = |id: &PortId| Port {
@@ -35,6 +39,7 @@ impl Model {
             queues: port_queues(id, sample, &plan.coverage),
             rates: findings.rates.get(id).copied().unwrap_or_default(),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
+            syn_queue_length: syn_queues.get(id).copied(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();
         ports.sort_by_key(|port| order(&port.id));
@@ -47,6 +52,10 @@ impl Model {
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             other_queues: other_queues(sample, &plan.coverage),
             namespaces,
+            host: Host {
+                netdev_max_backlog: sample.host.netdev_max_backlog,
+                softnet: findings.softnet.clone(),
+            },
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
@@ -236,6 +245,8 @@ fn build_namespace(sample: &NamespaceSample, findings: &Findings) -> Namespace {
         unattributed_overflows: rest.map(|rest| rest.accept_queue_overflows),
         unattributed_drops: rest.map(|rest| rest.listen_drops),
         residuals: findings.residuals.get(&sample.netns).cloned().unwrap_or_default(),
+        limits: sample.limits,
+        syn_queues_age_milliseconds: sample.syn_queues.as_ref().map(|queues| queues.age_milliseconds),
         error: sample.error.clone(),
     }
 }

@@ -5,9 +5,11 @@
 pub mod attribution;
 pub mod audit;
 pub mod build;
+pub mod host;
 pub mod port;
 pub mod queue;
 pub mod rate;
+mod syn_queue;
 
 use std::collections::BTreeMap;
 
@@ -16,16 +18,18 @@ use serde::{Deserialize, Serialize};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    host::SoftnetTotals,
     rate::Speedometer,
 };
 pub use self::{
+    host::{Host, Softnet},
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
     queue::{Histogram, Peaks, Queues},
     rate::Rates,
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{OwnCostSample, PortId, Sample},
+    sample::{LimitsSample, OwnCostSample, PortId, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -42,6 +46,9 @@ pub struct Model {
     pub other_queues: Queues,
     /// Every network namespace that was found.
     pub namespaces: Vec<Namespace>,
+    /// What holds for the whole host.
+    #[serde(default)]
+    pub host: Host,
     /// Counts that are missing, by reason; empty without hooks.
     pub losses: BTreeMap<String, u64>,
     /// What this reading could not read, one line each; what concerns one namespace is in its `error`.
@@ -56,6 +63,7 @@ pub struct History {
     ledger: Ledger,
     auditor: Auditor,
     speedometer: Speedometer,
+    softnet: SoftnetTotals,
 }
 
 /// What a history knows after a sample.
@@ -67,6 +75,8 @@ pub struct Findings {
     pub residuals: Residuals,
     /// How fast connections come and go, by port.
     pub rates: BTreeMap<PortId, Rates>,
+    /// What each CPU's network softirq has counted; `None` when it could not be read.
+    pub softnet: Option<Vec<Softnet>>,
 }
 
 impl History {
@@ -76,6 +86,7 @@ impl History {
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
             rates: self.speedometer.observe(sample, coverage),
+            softnet: sample.host.softnet.as_deref().map(|softnet| self.softnet.observe(softnet)),
         }
     }
 }
@@ -97,6 +108,13 @@ pub struct Namespace {
     /// the ports counted more. Empty where the counts are not held against the kernel's.
     #[serde(default)]
     pub residuals: BTreeMap<AuditedCounter, i64>,
+    /// Its sysctls that limit listeners.
+    #[serde(default)]
+    pub limits: LimitsSample,
+    /// How old the lengths of its SYN queues are, which cost too much to be read at all times; `None` when they
+    /// could not be read.
+    #[serde(default)]
+    pub syn_queues_age_milliseconds: Option<u64>,
     /// Why something above is missing, in one line.
     pub error: Option<String>,
 }

@@ -21,6 +21,9 @@ pub struct Port {
     pub rates: Rates,
     /// The sockets that listen there now; empty when it is closed.
     pub listeners: Vec<Listener>,
+    /// Handshakes that wait for their last ACK, of all its listeners; `None` for a closed port.
+    #[serde(default)]
+    pub syn_queue_length: Option<u64>,
 }
 
 /// Totals of handshakes since the hooks were attached. `probe_common::handshake::HandshakeCounters`

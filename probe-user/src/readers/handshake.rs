@@ -79,6 +79,18 @@ pub struct Totals {
     unknown_family: u64,
 }
 
+impl Totals {
+    /// SYNs put in the SYN queues of each network namespace.
+    pub(super) fn syn_queued_by_namespace(&self) -> BTreeMap<u32, u64> {
+        let mut sums = BTreeMap::<u32, u64>::new();
+        for (port, counters) in &self.ports {
+            let sum = sums.entry(port.netns).or_default();
+            *sum = sum.saturating_add(counters.syn_queued);
+        }
+        sums
+    }
+}
+
 /// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
 pub fn decode_rows(rows: impl IntoIterator<Item = Row>, now: u64) -> Totals {
     let mut totals = Totals::default();

@@ -9,11 +9,19 @@ pub mod listener;
 pub mod namespaces;
 pub mod netstat;
 pub mod own_cost;
+pub mod sock_diag;
+pub mod softnet;
+pub mod syn_queue;
+pub mod sysctl;
 
-use self::handshake::{HandshakeSource, SourceError, Totals};
-use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
+use self::{
+    handshake::{HandshakeSource, SourceError, Totals},
+    syn_queue::SynQueueReader,
+};
+use crate::sample::{HookSample, HostSample, SAMPLE_VERSION, Sample, SoftnetSample};
 
-/// Reads everything once. `source` is the attached hooks' maps, `None` when no hook is attached.
+/// Reads everything once. `source` is the attached hooks' maps, `None` when no hook is attached;
+/// `syn_queues` remembers from reading to reading when it did the dearest part of it.
 ///
 /// The order matters where the parts are put together later:
 /// 1. the rows of the maps: all that they show has reached the kernel's own counters when those are read;
@@ -21,18 +29,26 @@ use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
 /// 3. the rows of the maps again, for all totals: what is in the sockets' drops or in the kernel's
 ///    counters already has been counted as well.
 #[must_use]
-pub fn collect_sample(source: Option<&dyn HandshakeSource>) -> Sample {
+pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut SynQueueReader) -> Sample {
     let mut read_errors = Vec::new();
     let before =
         source.map(|source| source.rows().map(|rows| handshake::decode_rows(rows, clocks::monotonic())));
-    let namespaces = namespaces::read(&mut read_errors);
+    let other = source.and_then(|source| source.other().ok()).map(|(counters, _)| counters);
+    syn_queues.begin(before.as_ref().and_then(|totals| totals.as_ref().ok()).zip(other.as_ref()));
+    let (namespaces, netdev_max_backlog) = namespaces::read(syn_queues, &mut read_errors);
+    let host = HostSample { netdev_max_backlog, softnet: read_softnet(&mut read_errors) };
     let hooks = source.zip(before).map(|(source, before)| read_hooks(source, before?)).transpose();
     let hooks = hooks.unwrap_or_else(|error| {
         read_errors.push(error.to_string());
         None
     });
     let own_cost = own_cost::read(&mut read_errors);
-    Sample { version: SAMPLE_VERSION, taken: clocks::read(), hooks, namespaces, own_cost, read_errors }
+    let taken = clocks::read();
+    Sample { version: SAMPLE_VERSION, taken, hooks, namespaces, own_cost, host, read_errors }
+}
+
+fn read_softnet(read_errors: &mut Vec<String>) -> Option<Vec<SoftnetSample>> {
+    softnet::read().map_err(|error| read_errors.push(error.to_string())).ok()
 }
 
 /// Reads the maps after the sockets. One map that cannot be read makes the whole part missing: its
@@ -85,10 +101,14 @@ mod tests {
         }
     }
 
+    fn read(source: Option<&dyn HandshakeSource>) -> Sample {
+        collect_sample(source, &mut SynQueueReader::new(true))
+    }
+
     #[test]
     fn the_rows_are_read_before_the_sockets_and_after_them() {
         let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
-        let hooks = collect_sample(Some(&maps)).hooks.unwrap();
+        let hooks = read(Some(&maps)).hooks.unwrap();
         let counts = |ports: &BTreeMap<PortId, HandshakeCounters>| -> Vec<u64> {
             ports.values().map(|counters| counters.discarded_segments).collect()
         };
@@ -99,7 +119,7 @@ mod tests {
     fn maps_that_cannot_be_read_cost_nothing_but_their_own_part() {
         let check = |fails_from: u64| {
             let maps = Maps { fails_from, reads: Cell::new(0) };
-            let sample = collect_sample(Some(&maps));
+            let sample = read(Some(&maps));
             assert_eq!(sample.hooks, None);
             assert_eq!(sample.read_errors.iter().filter(|line| line.contains("HANDSHAKE")).count(), 1);
             assert!(!sample.namespaces.is_empty());
@@ -111,7 +131,7 @@ mod tests {
 
     #[test]
     fn without_hooks_the_sample_has_the_rest() {
-        let sample = collect_sample(None);
+        let sample = read(None);
         assert_eq!(sample.version, SAMPLE_VERSION);
         assert_eq!(sample.hooks, None);
         assert!(!sample.namespaces.is_empty());
@@ -120,7 +140,7 @@ mod tests {
     #[test]
     fn a_sample_survives_being_saved_and_read_again() {
         let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
-        let sample = collect_sample(Some(&maps));
+        let sample = read(Some(&maps));
         let saved = serde_json::to_string(&sample).unwrap();
         assert_eq!(serde_json::from_str::<Sample>(&saved).unwrap(), sample);
     }

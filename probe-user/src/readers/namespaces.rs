@@ -1,22 +1,31 @@
 //! Every network namespace: its listeners, between two reads of its TcpExt counters.
 use crate::{
     netns::{self, Discovery},
-    readers::{listener, netstat},
+    readers::{listener, netstat, syn_queue::SynQueueReader, sysctl},
     sample::NamespaceSample,
 };
 
-/// Reads every network namespace of the host. What concerns no single one is added to `read_errors`,
-/// one line each.
-pub fn read(read_errors: &mut Vec<String>) -> Vec<NamespaceSample> {
+/// Reads every network namespace of the host, and `net.core.netdev_max_backlog`, which one of them shows for
+/// all. What concerns no single one is added to `read_errors`, one line each.
+pub fn read(
+    syn_queues: &mut SynQueueReader,
+    read_errors: &mut Vec<String>,
+) -> (Vec<NamespaceSample>, Option<u64>) {
     let discovery = match netns::discover() {
         Ok(discovery) => discovery,
         Err(error) => {
             read_errors.push(error.to_string());
-            return Vec::new();
+            return (Vec::new(), None);
         }
     };
     read_errors.extend(shortcomings(&discovery));
-    let visits = netns::visit(&discovery.namespaces, read_here);
+    let mut netdev_max_backlog = None;
+    let visits = netns::visit(&discovery.namespaces, |netns| {
+        let mut errors = Vec::new();
+        netdev_max_backlog = netdev_max_backlog.or_else(|| sysctl::read_netdev_max_backlog(&mut errors));
+        read_here(netns, syn_queues, errors)
+    });
+    syn_queues.end(|netns| discovery.namespaces.iter().any(|namespace| namespace.inum() == netns));
     let sample = |(netns, visit): (u32, Result<NamespaceSample, netns::VisitError>)| {
         visit.unwrap_or_else(|error| NamespaceSample {
             netns,
@@ -24,29 +33,32 @@ pub fn read(read_errors: &mut Vec<String>) -> Vec<NamespaceSample> {
             ..NamespaceSample::default()
         })
     };
-    visits.into_iter().map(sample).collect()
+    (visits.into_iter().map(sample).collect(), netdev_max_backlog)
 }
 
 /// Reads the namespace that the calling thread is in.
 ///
 /// The order is what the model builds on: all that `netstat_before` counts has reached the sockets
 /// when they are read, and all that the sockets show has reached `netstat_after`.
-fn read_here(netns: u32) -> NamespaceSample {
+fn read_here(netns: u32, syn_queues: &mut SynQueueReader, mut errors: Vec<String>) -> NamespaceSample {
     let netstat_before = netstat::read();
     let listeners = listener::read();
     let netstat_after = netstat::read();
-    let mut errors: Vec<_> = [&netstat_before, &netstat_after]
-        .into_iter()
-        .filter_map(|read| read.as_ref().err())
-        .map(ToString::to_string)
-        .collect();
-    errors.extend(listeners.as_ref().err().map(ToString::to_string));
+    // Before a line is added by the others: both reads of one file fail alike.
+    let of_netstat = [&netstat_before, &netstat_after].into_iter().filter_map(|read| read.as_ref().err());
+    errors.extend(of_netstat.map(ToString::to_string));
     errors.dedup();
+    errors.extend(listeners.as_ref().err().map(ToString::to_string));
+    let limits = sysctl::read_limits(&mut errors);
+    // Whoever does not know who listens does not know whose the requests are.
+    let queues = listeners.as_ref().ok().map(|listeners| syn_queues.read(netns, listeners)).transpose();
     NamespaceSample {
         netns,
         listeners: listeners.ok(),
         netstat_before: netstat_before.ok(),
         netstat_after: netstat_after.ok(),
+        limits,
+        syn_queues: queues.map_err(|error| errors.push(error)).ok().flatten(),
         error: (!errors.is_empty()).then(|| errors.join("; ")),
     }
 }
@@ -81,11 +93,13 @@ mod tests {
     fn the_own_namespace_is_read_with_its_listeners_between_its_counters() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let namespaces = read(&mut Vec::new());
+        let (namespaces, _) = read(&mut SynQueueReader::new(false), &mut Vec::new());
         let own = namespaces.first().unwrap();
         assert_eq!(own.error, None);
         let found = own.listeners.as_ref().unwrap();
         assert!(found.iter().any(|entry| (entry.address, entry.port) == (address.ip(), address.port())));
+        assert!(own.limits.tcp_max_syn_backlog.is_some());
+        assert!(own.syn_queues.is_some());
         assert!(own.netstat_before.unwrap().listen_drops <= own.netstat_after.unwrap().listen_drops);
     }
 

@@ -4,6 +4,8 @@
 //! left out: what cannot be known is absent, never 0. Every number becomes a 64-bit float, which
 //! is what Prometheus stores: integers up to 2^53 survive exactly, above that the nearest float is
 //! written (the JSON renderer keeps all digits).
+mod limits;
+
 use std::{collections::BTreeMap, io};
 
 use prometheus::{
@@ -55,6 +57,7 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     for namespace in &model.namespaces {
         exposition.add_namespace(namespace);
     }
+    exposition.add_host(&model.host);
     exposition.add_probe(model, build);
     exposition.add_process(&model.own_cost);
     exposition.families.into_values().collect()
@@ -132,6 +135,8 @@ impl Exposition {
             let limit = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
             self.add_known(&catalogue::ACCEPT_QUEUE_LENGTH, &identity, Some(length));
             self.add_known(&catalogue::ACCEPT_QUEUE_LIMIT, &identity, Some(limit));
+            self.add_known(&catalogue::SYN_QUEUE_LENGTH, &identity, port.syn_queue_length);
+            self.add_known(&catalogue::SYN_QUEUE_LIMIT, &identity, Some(limit));
         }
     }
 
@@ -207,6 +212,9 @@ impl Exposition {
             (&catalogue::NETNS_READABLE, Some(u64::from(namespace.error.is_none()))),
         ] {
             self.add_known(metric, &[&netns], count);
+        }
+        for (metric, limit) in limits::of_namespace(&namespace.limits) {
+            self.add_known(metric, &[&netns], limit);
         }
         for (counter, residual) in &namespace.residuals {
             let labels = [netns.as_str(), counter.name()];

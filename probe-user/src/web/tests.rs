@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::*;
 use crate::{
+    model::Host,
     plan::outcome::{Coverage, PlanOutcome},
     sample::OwnCostSample,
 };
@@ -35,6 +36,7 @@ fn empty_model() -> Model {
         other: None,
         other_queues: Default::default(),
         namespaces: Vec::new(),
+        host: Host::default(),
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
-        Rates, SynDropped, audit::AuditedCounter,
+        Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port,
+        Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
-    sample::{OwnCostSample, PortId},
+    sample::{LimitsSample, OwnCostSample, PortId},
 };
 
 /// Counts up to 2^53, which a float holds exactly, small ones as often as large ones.
@@ -141,21 +141,47 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), queues(), rates(), collection::vec(listener(), 0..3));
-    collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        let port =
-            |(id, (handshakes, queues, rates, listeners))| Port { id, handshakes, queues, rates, listeners };
-        ports.into_iter().map(port).collect()
+    let rest = (handshakes(), queues(), rates(), collection::vec(listener(), 0..3), option::of(count()));
+    let port = |(id, (handshakes, queues, rates, listeners, syn_queue_length))| Port {
+        id,
+        handshakes,
+        queues,
+        rates,
+        listeners,
+        syn_queue_length,
+    };
+    collection::btree_map(id, rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
+}
+
+fn limits() -> impl Strategy<Value = LimitsSample> {
+    array::uniform6(option::of(count())).prop_map(|values| {
+        let mut values = values.into_iter();
+        LimitsSample::from_names(|_| values.next().flatten())
     })
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    let counters = array::uniform3(count());
+    let softnet = collection::btree_map(0..9_u32, counters, 0..4).prop_map(|cpus| {
+        let of_cpu = |(cpu, [processed, dropped, time_squeeze]): (u32, [u64; 3])| Softnet {
+            cpu,
+            processed,
+            dropped,
+            time_squeeze,
+        };
+        cpus.into_iter().map(of_cpu).collect()
+    });
+    (option::of(count()), option::of(softnet))
+        .prop_map(|(netdev_max_backlog, softnet)| Host { netdev_max_backlog, softnet })
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
     let residual = (prop::sample::select(AuditedCounter::ALL.as_slice()), -(1_i64 << 53)..=1 << 53);
     let residuals = collection::vec(residual, 0..4);
-    let rest = (array::uniform4(option::of(count())), residuals, option::of(text()));
+    let rest = (array::uniform5(option::of(count())), residuals, limits(), option::of(text()));
     collection::btree_map(0..4_u32, rest, 0..4).prop_map(|namespaces| {
-        let namespaces = namespaces.into_iter().map(|(netns, (counts, residuals, error))| {
-            let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops] = counts;
+        let namespaces = namespaces.into_iter().map(|(netns, (counts, residuals, limits, error))| {
+            let [listen_overflows, listen_drops, unattributed_overflows, unattributed_drops, age] = counts;
             Namespace {
                 netns,
                 listen_overflows,
@@ -163,6 +189,8 @@ fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
                 unattributed_overflows,
                 unattributed_drops,
                 residuals: residuals.into_iter().collect(),
+                limits,
+                syn_queues_age_milliseconds: age,
                 error,
             }
         });
@@ -218,13 +246,14 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
     let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
     let cost = (option::of(count()), option::of(quarters()));
     let other = (option::of(handshakes()), queues());
-    (plan(), ports(), other, namespaces(), losses, cost).prop_map(
-        |(plan, ports, (other, other_queues), namespaces, losses, (bytes, seconds))| Model {
+    (plan(), ports(), other, namespaces(), host(), losses, cost).prop_map(
+        |(plan, ports, (other, other_queues), namespaces, host, losses, (bytes, seconds))| Model {
             plan,
             ports,
             other,
             other_queues,
             namespaces,
+            host,
             losses,
             read_errors: vec![],
             own_cost: OwnCostSample {

@@ -3,13 +3,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tcp_backlog_probe::{
     model::{
-        Handshakes, Histogram, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port, Queues,
-        Rates, SynDropped, audit::AuditedCounter,
+        Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port,
+        Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
     render::BuildInfo,
-    sample::{OwnCostSample, PortId},
+    sample::{LimitsSample, OwnCostSample, PortId},
 };
 
 const HOST: u32 = 4_026_531_840;
@@ -58,6 +58,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
         queues: Queues::default(),
         rates: Rates::default(),
         listeners: queues.iter().enumerate().map(listener).collect(),
+        syn_queue_length: (!queues.is_empty()).then_some(u64::from(port) % 10),
     }
 }
 
@@ -69,8 +70,29 @@ fn namespace(netns: u32, listen_overflows: u64, listen_drops: u64) -> Namespace 
         unattributed_overflows: None,
         unattributed_drops: None,
         residuals: BTreeMap::new(),
+        limits: limits(4_096),
+        syn_queues_age_milliseconds: Some(0),
         error: None,
     }
+}
+
+/// The sysctls of a kernel without `tcp_migrate_req`.
+fn limits(somaxconn: u64) -> LimitsSample {
+    LimitsSample {
+        somaxconn: Some(somaxconn),
+        tcp_max_syn_backlog: Some(512),
+        tcp_syncookies: Some(1),
+        tcp_abort_on_overflow: Some(0),
+        tcp_synack_retries: Some(5),
+        tcp_migrate_req: None,
+    }
+}
+
+/// Two CPUs, one of which has counted past 32 bits.
+fn host() -> Host {
+    let softnet = |cpu, processed, dropped| Softnet { cpu, processed, dropped, time_squeeze: 7 };
+    let softnet = vec![softnet(0, 4_294_967_305, 0), softnet(1, 52_118, 12)];
+    Host { netdev_max_backlog: Some(1_000), softnet: Some(softnet) }
 }
 
 fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {
@@ -185,6 +207,7 @@ pub(crate) fn trampoline() -> Model {
         other: Some(all(0, 0, 0)),
         other_queues: Queues::default(),
         namespaces: vec![Namespace { residuals: residuals(), ..namespace(HOST, 1_961, 1_961) }],
+        host: host(),
         losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("listener_map_full".to_owned(), 0)]),
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
@@ -212,6 +235,8 @@ pub(crate) fn tracepoint() -> Model {
         other: Some(known(5, 0, None, None)),
         other_queues: Queues::default(),
         namespaces: tracepoint_namespaces(),
+        // The initial namespace is out of reach.
+        host: Host { netdev_max_backlog: None, ..host() },
         losses: BTreeMap::from([("listener_map_full".to_owned(), 5)]),
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
@@ -243,6 +268,8 @@ fn tracepoint_namespaces() -> Vec<Namespace> {
         unattributed_overflows: None,
         unattributed_drops: None,
         residuals: BTreeMap::new(),
+        limits: LimitsSample::default(),
+        syn_queues_age_milliseconds: None,
         error: Some("setns: Operation not permitted".to_owned()),
     };
     vec![host, container]
@@ -268,6 +295,7 @@ pub(crate) fn without_bpf() -> Model {
         other: None,
         other_queues: Queues::default(),
         namespaces: vec![namespace(HOST, 0, 0)],
+        host: Host { softnet: None, ..host() },
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),

@@ -12,6 +12,7 @@ pub(crate) mod attached;
 pub(crate) mod cycles;
 pub(crate) mod identity;
 pub(crate) mod lifetimes;
+pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod namespaces;
 pub(crate) mod overflow;
@@ -21,6 +22,7 @@ pub(crate) mod queues;
 pub(crate) mod refused_last_ack;
 pub(crate) mod several_listeners;
 pub(crate) mod syn_queue;
+pub(crate) mod syn_queue_length;
 pub(crate) mod synack_retransmits;
 pub(crate) mod without_bpf;
 
@@ -129,6 +131,11 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
     syn_queue::syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows,
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
+    syn_queue_length::every_port_has_as_many_requests_as_the_kernel_lists,
+    syn_queue_length::a_closed_port_has_no_syn_queue,
+    limits::every_limit_of_a_namespace_is_what_was_set,
+    limits::the_counters_of_the_network_softirq_only_grow,
+    limits::the_limit_of_the_queue_before_all_sockets,
     synack_retransmits::every_synack_that_is_sent_again,
     process::sigterm_and_sigint_are_the_ordinary_end,
     process::two_daemons_at_once,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
+    model::Host,
     plan::outcome::{Coverage, PlanOutcome},
     sample::OwnCostSample,
 };
@@ -26,6 +27,7 @@ fn model(reading: u64) -> Model {
         other: None,
         other_queues: Default::default(),
         namespaces: Vec::new(),
+        host: Host::default(),
         losses: BTreeMap::from([("reading".to_owned(), reading)]),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),

@@ -208,6 +208,25 @@ pub const ACCEPT_QUEUE_LIMIT: Metric = port_gauge(
      connection more than that.",
 );
 
+/// Requests in the SYN queues of the port.
+pub const SYN_QUEUE_LENGTH: Metric = port_gauge(
+    "tcp_backlog_syn_queue_length",
+    "Handshakes that wait for their last ACK: requests in the state TCP_SYN_RECV, which a sock_diag dump lists \
+     by their local address and port, as ss -tn state syn-recv does; without connections by Fast Open, which \
+     wait in the accept queue already. The sum over the listeners of the port. The dump walks all connections \
+     of the host, so it is made when there may be requests, and takes 2 % of the time at most: between two \
+     dumps the last length stands.",
+);
+
+/// What the SYN queues of the port hold.
+pub const SYN_QUEUE_LIMIT: Metric = port_gauge(
+    "tcp_backlog_syn_queue_limit",
+    "The limit of the SYN queue, which is the effective backlog (sk_max_ack_backlog) and not \
+     net.ipv4.tcp_max_syn_backlog: the sum over the listeners of the port. By inet_csk_reqsk_queue_is_full() of \
+     the running kernel each listener holds as many requests, or one more. While net.ipv4.tcp_syncookies is 0, \
+     requests of clients that were not here before end at three quarters of tcp_max_syn_backlog as well.",
+);
+
 /// Sockets that listen on the port.
 pub const LISTENERS: Metric = port_gauge(
     "tcp_backlog_listeners",

@@ -73,7 +73,7 @@ fn identity_labels_follow_the_group() {
     check("identity", |metric| match metric.group {
         Group::Port => metric.labels.starts_with(PORT_LABELS),
         Group::Namespace => metric.labels.starts_with(&[Netns]),
-        Group::Probe | Group::Process => !metric.labels.contains(&Netns),
+        Group::Host | Group::Probe | Group::Process => !metric.labels.contains(&Netns),
     });
 }
 

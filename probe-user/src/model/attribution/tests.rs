@@ -64,7 +64,7 @@ impl Host {
             listeners: Some(listeners.iter().map(|(port, drops)| listener(*port, *drops)).collect()),
             netstat_before: Some(before),
             netstat_after: Some(after),
-            error: None,
+            ..NamespaceSample::default()
         });
         self
     }

@@ -1,8 +1,11 @@
 //! Samples made by hand, and what the model makes of them.
 use super::*;
 use crate::{
-    model::attribution::Unattributed,
-    sample::{ListenerSample, NetstatSample, SocketTotals},
+    model::{History, attribution::Unattributed},
+    sample::{
+        HostSample, ListenerSample, NetstatSample, SocketTotals, SoftnetSample, SynQueueSample,
+        SynQueuesSample,
+    },
 };
 
 /// All different.
@@ -59,7 +62,7 @@ fn sample() -> Sample {
             listen_drops: 4,
             ..NetstatSample::default()
         }),
-        error: None,
+        ..NamespaceSample::default()
     };
     let hooks = HookSample {
         ports: BTreeMap::from([(id(80), TOTALS), (id(82), TOTALS)]),
@@ -273,4 +276,42 @@ fn ports_are_sorted_by_namespace_port_and_address() {
         (2, 1, "127.0.0.1"),
     ];
     assert_eq!(shown, expected.map(|(netns, port, address)| (netns, port, address.to_owned())));
+}
+
+#[test]
+fn a_namespace_has_its_limits_and_an_open_port_the_length_of_its_syn_queue() {
+    let mut sample = sample();
+    let queue = SynQueueSample { address: IpAddr::from([127, 0, 0, 1]), port: 80, length: 3 };
+    let namespace = &mut sample.namespaces[0];
+    namespace.limits.somaxconn = Some(4_096);
+    namespace.syn_queues = Some(SynQueuesSample { age_milliseconds: 20, queues: vec![queue] });
+    let build =
+        |sample: &Sample| Model::new(sample, &plan(Accounting::KernelCounters, true), &Findings::default());
+    let model = build(&sample);
+    let lengths = [80, 81, 82].map(|number| port(&model, number).syn_queue_length);
+    assert_eq!(lengths, [Some(3), Some(0), None]);
+    let found = &model.namespaces[0];
+    assert_eq!((found.limits.somaxconn, found.limits.tcp_migrate_req), (Some(4_096), None));
+    assert_eq!(found.syn_queues_age_milliseconds, Some(20));
+    sample.namespaces[0].syn_queues = None;
+    let model = build(&sample);
+    assert_eq!([80, 81].map(|number| port(&model, number).syn_queue_length), [None; 2]);
+    assert_eq!(model.namespaces[0].syn_queues_age_milliseconds, None);
+}
+
+#[test]
+fn the_host_has_what_it_shows_and_what_the_history_made_of_it() {
+    let softnet = |processed| SoftnetSample { cpu: 1, processed, dropped: 0, time_squeeze: 0 };
+    let mut sample = sample();
+    let mut history = History::default();
+    let mut read = |processed: Option<u32>| {
+        let softnet = processed.map(|processed| vec![softnet(processed)]);
+        sample.host = HostSample { netdev_max_backlog: Some(1_000), softnet };
+        let findings = history.observe(&sample, &Coverage::EVERYTHING);
+        Model::new(&sample, &plan(Accounting::KernelCounters, true), &findings).host
+    };
+    let processed = |host: Host| host.softnet.map(|cpus| cpus[0].processed);
+    assert_eq!(read(Some(u32::MAX)).netdev_max_backlog, Some(1_000));
+    assert_eq!(processed(read(None)), None);
+    assert_eq!(processed(read(Some(4))), Some(4_294_967_300));
 }

@@ -1,6 +1,7 @@
 //! What every scenario stands on: a private network, sockets in it, the kernel's own
 //! counters, the daemon and its metrics.
 pub(crate) mod daemon;
+pub(crate) mod half_open;
 pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
 pub(crate) mod namespace;

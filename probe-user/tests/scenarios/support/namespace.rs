@@ -22,6 +22,7 @@ use std::{
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, setns, unshare};
+use tcp_backlog_probe::prove::PrivateNetwork;
 
 use super::{kernel_counters::KernelCounters, wait::wait_until};
 
@@ -104,12 +105,7 @@ impl Namespace {
             bring_loopback_up();
             fs::metadata("/proc/thread-self/ns/net").expect("the thread's network namespace").ino()
         });
-        namespace.resident = Some(namespace.run(|| {
-            // Ends when its standard input does, so also when this process is killed.
-            let mut cat = Command::new("cat");
-            cat.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-            cat.spawn().expect("`cat` as the namespace's process")
-        }));
+        namespace.resident = Some(namespace.run(resident));
         namespace
     }
 
@@ -176,8 +172,27 @@ impl Drop for Namespace {
             // Closes its standard input first.
             let _ = resident.wait();
         }
-        DEAD.lock().unwrap_or_else(PoisonError::into_inner).extend(self.handle.take());
+        self.handle.take().into_iter().for_each(keep_number);
     }
+}
+
+/// A process in the calling thread's namespace, by which others find it. It ends when its standard input does,
+/// so also when this process is killed.
+pub(crate) fn resident() -> Child {
+    let mut cat = Command::new("cat");
+    cat.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    cat.spawn().expect("`cat` as the namespace's process")
+}
+
+/// Keeps the inode number of a namespace that nobody needs any more from being handed out again.
+pub(crate) fn keep_number(handle: File) {
+    DEAD.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+}
+
+/// Makes a private network, but not while another test waits for a certain inode number.
+pub(crate) fn make_private_network() -> PrivateNetwork {
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    PrivateNetwork::new().expect("a private network (root is needed)")
 }
 
 /// Moves the calling thread into a namespace.

@@ -276,7 +276,7 @@ impl Kernel {
             listeners: Some(listeners),
             netstat_before: Some(netstat_before),
             netstat_after: Some(netstat_after),
-            error: None,
+            ..NamespaceSample::default()
         };
         Sample { hooks: Some(hooks(&before, &after)), namespaces: vec![namespace], ..Sample::default() }
     }

@@ -1,27 +1,25 @@
 //! The bytes of a `sock_diag` dump: the request, and what its parts say.
-use std::{collections::BTreeSet, fmt, io, num::NonZeroI32};
+use std::{collections::HashSet, fmt, io, num::NonZeroI32};
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN},
-    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags},
 };
 use rustix::io::Errno;
-
-use crate::sample::ListenerSample;
 
 /// Netlink messages in one part begin at multiples of this (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGNMENT: usize = 4;
 
-/// Which half of the listeners a dump gives.
+/// Which half of the sockets a dump gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `AF_INET`.
     Inet,
-    /// `AF_INET6`, with the dual-stack listeners.
+    /// `AF_INET6`, with the dual-stack listeners and their requests.
     Inet6,
 }
 
@@ -54,6 +52,21 @@ pub enum DumpError {
     },
 }
 
+/// What is asked for, and what becomes of it.
+pub(in crate::readers) trait Collector: Default {
+    /// What it collects, in a word.
+    const WHAT: &'static str;
+    /// In which state the sockets are: a number of `enum` in net/tcp_states.h.
+    const STATE: u8;
+    /// Which attributes are asked for.
+    const EXTENSIONS: ExtensionFlags;
+    /// There may be so many that not even their numbers shall be remembered during a dump.
+    const INNUMERABLE: bool;
+
+    /// Takes one socket.
+    fn add(&mut self, socket: &InetResponse) -> Result<(), DumpError>;
+}
+
 /// What is to be done after a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -65,8 +78,8 @@ pub(super) enum Progress {
     Complete,
 }
 
-/// The bytes that ask for the listening TCP sockets of one family, with their memory figures.
-pub(super) fn encode_request(family: Family, sequence: u32) -> Vec<u8> {
+/// The bytes that ask for TCP sockets of one family.
+pub(super) fn encode_request<C: Collector>(family: Family, sequence: u32) -> Vec<u8> {
     let (family, socket_id) = match family {
         Family::Inet => (AF_INET, SocketId::new_v4()),
         Family::Inet6 => (AF_INET6, SocketId::new_v6()),
@@ -74,9 +87,8 @@ pub(super) fn encode_request(family: Family, sequence: u32) -> Vec<u8> {
     let request = InetRequest {
         family,
         protocol: IPPROTO_TCP,
-        // sk_drops is the last of the figures that sk_get_meminfo() of net/core/sock.c gives.
-        extensions: ExtensionFlags::SKMEMINFO,
-        states: StateFlags::LISTEN,
+        extensions: C::EXTENSIONS,
+        states: StateFlags::from_bits_truncate(1 << C::STATE),
         socket_id,
     };
     let mut header = NetlinkHeader::default();
@@ -89,25 +101,47 @@ pub(super) fn encode_request(family: Family, sequence: u32) -> Vec<u8> {
     bytes
 }
 
-/// A dump as far as it has come.
-#[derive(Debug)]
-pub(super) struct Dump {
-    family: Family,
-    sequence: u32,
-    listeners: Vec<ListenerSample>,
-    /// Kernel-wide numbers of the sockets in `listeners` (sock_gen_cookie()). The walk goes on at a
-    /// position in a hash chain, so a listener that is opened between two parts shifts another one into
-    /// the next part again: counted twice, its drops would be too.
-    cookies: BTreeSet<[u8; 8]>,
+/// Kernel-wide numbers of the sockets that were taken (sock_gen_cookie()). The walk goes on at a position in
+/// a hash chain, so a socket that is put into it between two parts shifts another one into the next part
+/// again: counted twice, its drops would be too.
+#[derive(Debug, Default)]
+struct Taken {
+    before: HashSet<[u8; 8]>,
+    now: HashSet<[u8; 8]>,
 }
 
-impl Dump {
+impl Taken {
+    /// Another part begins: none but the last part's sockets can come again, as long as fewer sockets are
+    /// put into a chain between two parts than a part has.
+    fn forget_but_the_last_part(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    /// Whether it is the first time.
+    fn insert(&mut self, cookie: [u8; 8]) -> bool {
+        !self.before.contains(&cookie) && self.now.insert(cookie)
+    }
+}
+
+/// A dump as far as it has come.
+#[derive(Debug)]
+pub(super) struct Dump<C> {
+    family: Family,
+    sequence: u32,
+    collector: C,
+    taken: Taken,
+}
+
+impl<C: Collector> Dump<C> {
     pub(super) fn new(family: Family, sequence: u32) -> Self {
-        Self { family, sequence, listeners: Vec::new(), cookies: BTreeSet::new() }
+        Self { family, sequence, collector: C::default(), taken: Taken::default() }
     }
 
     /// Takes one received part, which is a row of messages.
     pub(super) fn add_part(&mut self, part: &[u8]) -> Result<Progress, DumpError> {
+        if C::INNUMERABLE {
+            self.taken.forget_but_the_last_part();
+        }
         let mut rest = part;
         while !rest.is_empty() {
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
@@ -123,9 +157,9 @@ impl Dump {
         Ok(Progress::More)
     }
 
-    /// The listeners of a complete dump.
-    pub(super) fn into_listeners(self) -> Vec<ListenerSample> {
-        self.listeners
+    /// What a complete dump gave.
+    pub(super) fn into_collector(self) -> C {
+        self.collector
     }
 
     fn add_message(&mut self, message: NetlinkMessage<SockDiagMessage>) -> Result<Progress, DumpError> {
@@ -138,7 +172,7 @@ impl Dump {
         }
         match payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                self.add_listener(&response)?;
+                self.add_socket(&response)?;
                 Ok(Progress::More)
             }
             // netlink_dump_done() puts what the dump function returned into the last message.
@@ -149,27 +183,14 @@ impl Dump {
         }
     }
 
-    fn add_listener(&mut self, response: &InetResponse) -> Result<(), DumpError> {
-        let header = &response.header;
+    fn add_socket(&mut self, socket: &InetResponse) -> Result<(), DumpError> {
+        let header = &socket.header;
         let asked_for =
-            header.state == TCP_LISTEN && header.socket_id.source_address.is_ipv6() == self.is_ipv6();
-        if !asked_for || !self.cookies.insert(header.socket_id.cookie) {
+            header.state == C::STATE && header.socket_id.source_address.is_ipv6() == self.is_ipv6();
+        if !asked_for || !self.taken.insert(header.socket_id.cookie) {
             return Ok(());
         }
-        let port = header.socket_id.source_port;
-        let drops = response.nlas.iter().find_map(|attribute| match attribute {
-            Nla::MemInfo(memory) => Some(memory.drops),
-            _ => None,
-        });
-        self.listeners.push(ListenerSample {
-            address: header.socket_id.source_address,
-            port,
-            accept_queue_length: header.recv_queue,
-            accept_queue_limit: header.send_queue,
-            drops: drops.ok_or(DumpError::NoDrops { port })?,
-            inode: header.inode,
-        });
-        Ok(())
+        self.collector.add(socket)
     }
 
     fn is_ipv6(&self) -> bool {
