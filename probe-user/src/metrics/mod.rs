@@ -84,6 +84,8 @@ pub enum Label {
     Address,
     /// Local port of the listeners, or `other`.
     Port,
+    /// Which limit made a backlog what it is: `application`, `somaxconn`, `maximum`.
+    Bound,
     /// The length of a window of time: `1s`, `15s`, `60s`.
     Window,
     /// The step of the handshake: `syn`, `ack`, or `undivided` where they cannot be told apart.
@@ -116,6 +118,7 @@ impl Label {
             Self::Netns => "netns",
             Self::Address => "address",
             Self::Port => "port",
+            Self::Bound => "bound",
             Self::Window => "window",
             Self::Stage => "stage",
             Self::Cause => "cause",

@@ -7,7 +7,7 @@ use std::{
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use super::{
-    Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues,
+    Backlog, Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues,
     SynDropped,
     attribution::{Attributed, Attribution},
     syn_queue,
@@ -79,6 +79,11 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
             ports.entry(id).or_default().push(Listener {
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
+                backlog: Backlog::new(
+                    own.and_then(|own| own.backlog_requested).filter(|_| coverage.backlog_requested),
+                    socket.accept_queue_limit,
+                    namespace.limits.somaxconn,
+                ),
                 inode: socket.inode,
                 handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
                 queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),

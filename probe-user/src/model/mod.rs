@@ -4,6 +4,7 @@
 //! drops, and to hold all counts against the kernel's. The daemon owns it and feeds it with every sample.
 pub mod attribution;
 pub mod audit;
+pub mod backlog;
 pub mod build;
 pub mod host;
 pub mod port;
@@ -22,6 +23,7 @@ use self::{
     rate::Speedometer,
 };
 pub use self::{
+    backlog::{Backlog, BacklogBound},
     host::{Host, Softnet},
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
     queue::{Histogram, Peaks, Queues},

@@ -1,7 +1,7 @@
 //! One listening port, as every renderer sees it.
 use serde::{Deserialize, Serialize};
 
-use super::{queue::Queues, rate::Rates};
+use super::{backlog::Backlog, queue::Queues, rate::Rates};
 use crate::sample::PortId;
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
@@ -121,6 +121,9 @@ pub struct Listener {
     pub accept_queue_length: u32,
     /// The effective backlog.
     pub accept_queue_limit: u32,
+    /// What was asked for, and what made this limit of it.
+    #[serde(default)]
+    pub backlog: Backlog,
     /// Inode of the socket.
     pub inode: u32,
     /// Its own part in the port's totals, as far as sockets can be told apart.

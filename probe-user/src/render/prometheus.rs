@@ -6,7 +6,10 @@
 //! written (the JSON renderer keeps all digits).
 mod limits;
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use prometheus::{
     Encoder, TextEncoder,
@@ -19,7 +22,7 @@ use prometheus::{
 use super::{BuildInfo, words};
 use crate::{
     metrics::{Kind, Metric, catalogue},
-    model::{Handshakes, Histogram, Model, Namespace, Peaks, Port, Queues},
+    model::{BacklogBound, Handshakes, Histogram, Listener, Model, Namespace, Peaks, Port, Queues},
     sample::OwnCostSample,
 };
 
@@ -129,6 +132,7 @@ impl Exposition {
         if sockets_are_known {
             self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
         }
+        self.add_backlogs(identity, &port.listeners);
         // A closed port has no queue, so it has no length and no limit either.
         if !port.listeners.is_empty() {
             let length = port.listeners.iter().map(|one| u64::from(one.accept_queue_length)).sum();
@@ -147,6 +151,28 @@ impl Exposition {
         let [netns, address, port] = identity;
         for (metric, part, count) in divided_counters(handshakes) {
             self.add_known(metric, &[netns, address, port, part], count);
+        }
+    }
+
+    /// Sums, like the limit; nothing where only some of the listeners' calls were seen.
+    fn add_backlogs(&mut self, identity: [&str; 3], listeners: &[Listener]) {
+        let backlogs = || listeners.iter().map(|listener| listener.backlog);
+        let requested: Option<Vec<i64>> =
+            backlogs().map(|backlog| backlog.requested.map(i64::from)).collect();
+        if let Some(requested) = requested.filter(|requested| !requested.is_empty()) {
+            let maximum = requested.iter().any(|requested| *requested < 0);
+            let sum = if maximum { -1 } else { requested.iter().sum() };
+            self.add(&catalogue::BACKLOG_REQUESTED, &identity, sum as f64);
+        }
+        let attainable: Option<Vec<u64>> =
+            backlogs().map(|backlog| backlog.attainable.map(u64::from)).collect();
+        if let Some(attainable) = attainable.filter(|attainable| !attainable.is_empty()) {
+            self.add_known(&catalogue::BACKLOG_ATTAINABLE, &identity, Some(attainable.iter().sum()));
+        }
+        let bounds: BTreeSet<BacklogBound> = backlogs().filter_map(|backlog| backlog.bound).collect();
+        let [netns, address, port] = identity;
+        for bound in bounds {
+            self.add(&catalogue::BACKLOG_BOUND_INFO, &[netns, address, port, bound.label()], 1.0);
         }
     }
 

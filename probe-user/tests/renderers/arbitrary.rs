@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port,
-        Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
+        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
+        Port, Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{LimitsSample, OwnCostSample, PortId},
@@ -124,13 +124,17 @@ fn queues() -> impl Strategy<Value = Queues> {
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
-    (any::<(u32, u32, u32)>(), handshakes(), queues()).prop_map(
-        |((accept_queue_length, accept_queue_limit, inode), handshakes, queues)| Listener {
-            accept_queue_length,
-            accept_queue_limit,
-            inode,
-            handshakes,
-            queues,
+    let backlog = (option::of(any::<i32>()), option::of(count()));
+    (any::<(u32, u32, u32)>(), backlog, handshakes(), queues()).prop_map(
+        |((accept_queue_length, accept_queue_limit, inode), (requested, somaxconn), handshakes, queues)| {
+            Listener {
+                accept_queue_length,
+                accept_queue_limit,
+                backlog: Backlog::new(requested, accept_queue_limit, somaxconn),
+                inode,
+                handshakes,
+                queues,
+            }
         },
     )
 }

@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tcp_backlog_probe::{
     model::{
-        Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks, Port,
-        Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
+        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
+        Port, Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
@@ -47,6 +47,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
         Listener {
             accept_queue_length,
             accept_queue_limit,
+            backlog: Backlog::default(),
             inode,
             handshakes: Handshakes::default(),
             queues: Queues::default(),

@@ -9,6 +9,7 @@ pub(crate) mod expected;
 pub(crate) mod support;
 
 pub(crate) mod attached;
+pub(crate) mod backlogs;
 pub(crate) mod cycles;
 pub(crate) mod identity;
 pub(crate) mod lifetimes;
@@ -107,6 +108,9 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     load::many_handshakes_of_several_listeners_with_pauses,
     queues::a_burst_between_two_scrapes_is_seen_at_its_full_height,
     proof::check_proves_every_counter,
+    backlogs::the_limit_that_cuts_a_backlog_is_named,
+    backlogs::the_backlog_of_an_older_listener_is_not_guessed,
+    backlogs::a_backlog_that_io_uring_asked_for,
     queues::every_connection_is_in_the_histogram_of_fills,
     queues::waits_are_measured_connection_by_connection,
     queues::more_connections_wait_than_there_is_room_for,

@@ -2,7 +2,7 @@
 use super::{
     super::{
         Group, Kind,
-        Label::{Address, Netns, Port, Window},
+        Label::{Address, Bound, Netns, Port, Window},
         Metric, Needs, Unit,
     },
     port::{PORT_LABELS, port_counter},
@@ -84,6 +84,38 @@ pub const ACCEPT_QUEUE_HIGHEST_TIME: Metric = Metric {
         Needs::QueueEvents,
         "When sk_ack_backlog was the highest, in seconds since the Unix epoch; absent while nothing was ever in \
          the accept queue.",
+    )
+};
+
+/// What listen() was asked for.
+pub const BACKLOG_REQUESTED: Metric = queue_gauge(
+    "tcp_backlog_backlog_requested",
+    Needs::FullPlan,
+    "What listen() was asked for, before net.core.somaxconn was looked at: __sys_listen(); -1 where a negative number \
+     asks for the maximum. Absent for listeners that are older than the daemon. The sum over the listeners of the \
+     port, as is tcp_backlog_accept_queue_limit, which is what became of it.",
+);
+
+/// What listen() would give now.
+pub const BACKLOG_ATTAINABLE: Metric = queue_gauge(
+    "tcp_backlog_backlog_attainable",
+    Needs::FullPlan,
+    "What the same call of listen() would give now: what it was asked for, or net.core.somaxconn of the network \
+     namespace where that is less. More than tcp_backlog_accept_queue_limit: somaxconn was raised, and the program \
+     has to listen again, which mostly means a restart. The sum over the listeners of the port, as __sys_listen() \
+     was seen for all of them.",
+);
+
+/// Which limit made the backlog what it is.
+pub const BACKLOG_BOUND_INFO: Metric = Metric {
+    kind: Kind::Info,
+    labels: &[Netns, Address, Port, Bound],
+    ..queue_gauge(
+        "tcp_backlog_backlog_bound_info",
+        Needs::FullPlan,
+        "Which limit made the backlog of the port's listeners what it is: application (the number that the program \
+         gave to listen()), somaxconn (net.core.somaxconn cut it in __sys_listen()), maximum (a negative number \
+         asked for all that somaxconn allows). Of listeners that are bound differently, each way once.",
     )
 };
 

@@ -98,6 +98,7 @@ fn every_help_about_the_kernel_names_where_the_number_comes_from() {
         "uname",
         "BPF",
         "fentry",
+        "__sys_listen",
     ];
     check("source", |metric| sources.iter().any(|source| metric.help.contains(source)));
 }

@@ -60,6 +60,26 @@ impl Listener {
         setsockopt(&self.socket, FastOpen, &waiting).expect("TCP_FASTOPEN");
     }
 
+    /// Opens one that asks for this backlog, whatever it is.
+    pub(crate) fn open_asking(namespace: &Namespace, address: IpAddr, backlog: i32) -> Self {
+        let socket = Self::bound(namespace, address);
+        socket.listen(backlog).expect("listen");
+        Self::listening(socket, backlog.cast_unsigned())
+    }
+
+    /// A socket on a free port that does not listen yet.
+    pub(crate) fn bound(namespace: &Namespace, address: IpAddr) -> Socket {
+        let address = SocketAddr::new(address, 0);
+        let socket = socket_in(namespace, address);
+        socket.bind(&address.into()).expect("bind");
+        socket
+    }
+
+    /// Calls listen() once more, which changes nothing but the backlog.
+    pub(crate) fn listen_again(&self, backlog: i32) {
+        self.socket.listen(backlog).expect("listen");
+    }
+
     fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> Self {
         // A port with connections that are not yet forgotten can be listened on again.
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
@@ -68,6 +88,11 @@ impl Listener {
         }
         socket.bind(&address.into()).expect("bind");
         socket.listen(backlog.try_into().expect("a small backlog")).expect("listen");
+        Self::listening(socket, backlog)
+    }
+
+    /// A socket that listens already.
+    pub(crate) fn listening(socket: Socket, backlog: u32) -> Self {
         socket.set_nonblocking(true).expect("non-blocking accept");
         let address = socket.local_addr().ok().and_then(|address| address.as_socket());
         Self { socket, address: address.expect("a listening address"), backlog }
