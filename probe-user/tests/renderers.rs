@@ -63,7 +63,9 @@ fn check_every_format(name: &str, model: &Model) {
     let build = models::build();
     check_golden(&format!("{name}.prom"), &exposition_of(model));
     check_golden(&format!("{name}.json"), &text(|writer| json::write(model, &build, writer)));
-    check_golden(&format!("{name}.table.txt"), &text(|writer| table::write(model, writer)));
+    let table = text(|writer| table::write(model, writer));
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "wider than a terminal:\n{table}");
+    check_golden(&format!("{name}.table.txt"), &table);
     check_golden(&format!("{name}.check.txt"), &text(|writer| check::write(model, &build, "auto", writer)));
 }
 
