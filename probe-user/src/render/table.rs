@@ -199,12 +199,12 @@ fn footnote(model: &Model) -> String {
     let mut line = format!("accounting: {}", coverage.accounting.label());
     let missing = words::not_measured(coverage).len();
     if missing > 0 {
-        line.push_str(&format!("; {missing} kinds of numbers are not measured here, see check"));
+        line.push_str(&format!("; {missing} numbers not measured, see check"));
     }
     match words::unreadable(model).count() {
         0 => {}
-        1 => line.push_str("; 1 namespace is unreadable"),
-        count => line.push_str(&format!("; {count} namespaces are unreadable")),
+        1 => line.push_str("; 1 namespace unreadable"),
+        count => line.push_str(&format!("; {count} namespaces unreadable")),
     }
     let lost: u64 = model.losses.values().fold(0, |sum, count| sum.saturating_add(*count));
     if lost > 0 {
