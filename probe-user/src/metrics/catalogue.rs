@@ -94,9 +94,9 @@ pub const NETNS_READABLE: Metric = Metric {
     name: "tcp_backlog_netns_readable",
     kind: Kind::Gauge,
     unit: Unit::Number,
-    help: "1 when the sockets (sock_diag) and the counters (/proc/PID/net/netstat) of the network \
-           namespace could be read, 0 when not: what is missing is then absent, and the daemon's \
-           log says why.",
+    help: "1 when the sockets (sock_diag), the counters (/proc/PID/net/netstat) and what the kernel shows of the \
+           limits (/proc/sys/net) of the network namespace could be read, 0 when not: what is missing is then \
+           absent, and the daemon's log says why.",
     labels: &[Netns],
     needs: Needs::Nothing,
     group: Group::Namespace,

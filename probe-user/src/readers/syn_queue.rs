@@ -73,7 +73,7 @@ impl SynQueueReader {
     }
 
     /// The SYN queues of the calling thread's network namespace, read now or remembered; `listeners` are
-    /// those that listen in it. `None` when they are not known.
+    /// those that listen in it.
     ///
     /// # Errors
     /// When the last dump failed, in one line.

@@ -137,6 +137,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
     syn_queue_length::every_port_has_as_many_requests_as_the_kernel_lists,
     syn_queue_length::a_closed_port_has_no_syn_queue,
+    syn_queue_length::a_connection_by_fast_open_is_not_in_the_syn_queue,
     limits::every_limit_of_a_namespace_is_what_was_set,
     limits::the_counters_of_the_network_softirq_only_grow,
     limits::the_limit_of_the_queue_before_all_sockets,

@@ -6,7 +6,7 @@ use super::{
     support::{
         daemon::Daemon,
         half_open::HalfOpen,
-        sockets::{ANY_IPV6, IPV4, IPV6},
+        sockets::{ANY_IPV6, IPV4, IPV6, take_fast_opens},
         wait::{ensure, wait_until},
     },
 };
@@ -42,6 +42,27 @@ pub(crate) fn every_port_has_as_many_requests_as_the_kernel_lists(setup: &Setup)
     network.set_sysctl("ipv4.tcp_synack_retries", 5);
     network.syns(ipv6, 1);
     compare(&daemon, &network, &ports, [0, 1, 0]);
+}
+
+/// A connection by Fast Open whose last ACK is missing is listed in the same state as a request, but waits in the
+/// accept queue.
+pub(crate) fn a_connection_by_fast_open_is_not_in_the_syn_queue(setup: &Setup) {
+    const SERVER: u32 = 2;
+    const WITHOUT_COOKIE: u32 = 0x200;
+    let daemon = setup.shared_daemon();
+    let mut network = HalfOpen::new();
+    network.set_sysctl("ipv4.tcp_fastopen", SERVER | WITHOUT_COOKIE);
+    let (socket, address) = network.listen((IPV4, 0).into(), 8);
+    take_fast_opens(&socket, 4);
+    network.fast_open(address);
+    network.syns(address, 2);
+    wait_until("one connection and two requests", || {
+        let listed = network.requests(IPV4, address.port());
+        let metrics = daemon.scrape();
+        let of = |name: &str| metrics.of_port(network.inode(), address, name);
+        let seen = (of("accept_queue_length"), of("syn_queue_length"));
+        ensure(listed == 3 && seen == (Some(1), Some(2)), || format!("{listed} listed, {seen:?} shown"))
+    });
 }
 
 /// A closed port has no queue, even while requests of its listener are still listed.

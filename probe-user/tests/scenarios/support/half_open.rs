@@ -6,7 +6,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tcp_backlog_probe::prove::{Client, HandshakeId, Ledger, PrivateNetwork};
+use tcp_backlog_probe::prove::{Client, HandshakeId, Ledger, PrivateNetwork, wire::Segment};
 
 use super::{
     namespace::{keep_number, make_private_network, resident},
@@ -24,6 +24,9 @@ pub(crate) struct HalfOpen {
 
 /// The state of requests in `/proc/net/tcp`: `TCP_SYN_RECV`, which `get_openreq4()` of net/ipv4/tcp_ipv4.c gives.
 const SYN_RECV: &str = "03";
+
+/// `IPPROTO_RAW` of `linux/in.h`.
+const RAW: i32 = 255;
 
 impl HalfOpen {
     /// Makes one; needs CAP_SYS_ADMIN.
@@ -69,6 +72,19 @@ impl HalfOpen {
         let answered = move |ledger: &Ledger| ledger.handshakes_answered == before + count;
         self.client.wait("every SYN is answered", PATIENCE, answered).expect("SYN-ACKs");
         handshakes
+    }
+
+    /// Sends a SYN with data and without a cookie, and no last ACK. From an address that no client has.
+    pub(crate) fn fast_open(&self, server: SocketAddr) {
+        let source = SocketAddr::from(([192, 0, 2, 200], 2_000));
+        let (syn, payload) = (true, b"x".to_vec());
+        let segment = Segment { syn, payload, sequence: 7, ..Segment::between(source, server) };
+        let packet = segment.to_packet().expect("a packet");
+        let send = move || {
+            let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW))).expect("a raw socket");
+            raw.send_to(&packet, &SocketAddr::new(server.ip(), 0).into()).expect("a SYN with data")
+        };
+        self.network.run(send).expect("the network");
     }
 
     /// Gives handshakes up.

@@ -57,7 +57,7 @@ impl Listener {
 
     /// From now on a SYN may carry data, and makes a connection at once.
     pub(crate) fn take_fast_opens(&self, waiting: u32) {
-        setsockopt(&self.socket, FastOpen, &waiting).expect("TCP_FASTOPEN");
+        take_fast_opens(&self.socket, waiting);
     }
 
     /// Opens one that asks for this backlog, whatever it is.
@@ -126,6 +126,11 @@ impl Listener {
             self.socket.accept().map(|(socket, _)| socket).map_err(|error| error.to_string())
         })
     }
+}
+
+/// From now on a SYN to this listener may carry data, and makes a connection at once.
+pub(crate) fn take_fast_opens(listener: &Socket, waiting: u32) {
+    setsockopt(listener, FastOpen, &waiting).expect("TCP_FASTOPEN");
 }
 
 /// `IPPROTO_MPTCP` of `linux/in.h`.
