@@ -12,6 +12,7 @@ use std::{
 };
 
 use probe_common::handshake::HandshakeCounters;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -28,7 +29,7 @@ pub const SAMPLE_VERSION: u32 = 2;
 pub const LOSS_PROGRAM_SKIPPED: &str = "program_skipped";
 
 /// A listening port: network namespace, local address, port number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct PortId {
     /// The inode number of the network namespace, as in `ls -l /proc/PID/ns/net`.
     pub netns: u32,
@@ -207,7 +208,7 @@ pub struct ListenerSample {
 }
 
 /// What the daemon itself costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OwnCostSample {
     /// User and system time of the process: `/proc/self/stat` fields 14 and 15.
     pub cpu_seconds: Option<f64>,

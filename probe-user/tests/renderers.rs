@@ -15,7 +15,7 @@ mod exposition;
 #[path = "renderers/models.rs"]
 mod models;
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, sync::LazyLock};
 
 use proptest::prelude::*;
 use tcp_backlog_probe::{
@@ -67,6 +67,34 @@ fn check_every_format(name: &str, model: &Model) {
     assert!(table.lines().all(|line| line.chars().count() <= 100), "wider than a terminal:\n{table}");
     check_golden(&format!("{name}.table.txt"), &table);
     check_golden(&format!("{name}.check.txt"), &text(|writer| check::write(model, &build, "auto", writer)));
+}
+
+/// The documented schema, as a reader of the JSON would use it.
+fn check_schema(json: &str) -> Result<(), String> {
+    const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/snapshot.schema.json");
+    static COMPILED: LazyLock<(boon::Schemas, boon::SchemaIndex)> = LazyLock::new(|| {
+        let mut schemas = boon::Schemas::new();
+        let index = boon::Compiler::new().compile(SCHEMA, &mut schemas).unwrap();
+        (schemas, index)
+    });
+    let (schemas, index) = &*COMPILED;
+    let instance = serde_json::from_str(json).unwrap();
+    schemas.validate(&instance, *index).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn the_documented_schema_refuses_what_no_snapshot_is() {
+    let snapshot = text(|writer| json::write(&models::trampoline(), &models::build(), writer));
+    check_schema(&snapshot).unwrap();
+    for (right, wrong) in [
+        ("\"version\": 1", "\"version\": \"one\""),
+        ("\"ports\": [", "\"port\": ["),
+        ("\"established\": 52", "\"established\": -1"),
+        ("\"kernel-counters\"", "\"guessing\""),
+    ] {
+        assert!(snapshot.contains(right), "{right}");
+        assert!(check_schema(&snapshot.replacen(right, wrong, 1)).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -233,6 +261,7 @@ proptest! {
     fn any_model_survives_json_with_every_digit(model in arbitrary::model()) {
         let text = text(|writer| json::write(&model, &models::build(), writer));
         let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&text).unwrap();
+        check_schema(&text).map_err(TestCaseError::fail)?;
         prop_assert_eq!(back.version, json::SNAPSHOT_VERSION);
         prop_assert_eq!(back.model, model);
     }

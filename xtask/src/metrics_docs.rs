@@ -1,4 +1,4 @@
-//! `cargo xtask metrics-docs`: docs/METRICS.md, written by the daemon out of its own catalogue.
+//! `cargo xtask metrics-docs`: what the daemon writes about itself: its metrics, and the schema of its JSON.
 
 use std::fs;
 use std::process::Command;
@@ -7,9 +7,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{build, processes, workspace};
 
-const DOCUMENT: &str = "docs/METRICS.md";
+/// The documents, and the daemon's arguments that print them.
+const DOCUMENTS: [(&str, &[&str]); 2] = [
+    ("docs/METRICS.md", &["metrics", "--markdown"]),
+    ("docs/snapshot.schema.json", &["snapshot", "--schema"]),
+];
 
-/// Writes docs/METRICS.md
+/// Writes docs/METRICS.md and docs/snapshot.schema.json
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only compare, for CI
@@ -19,14 +23,17 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let daemon = build::daemon(false, false)?;
-    let wanted = processes::output_of(Command::new(daemon).args(["metrics", "--markdown"]))?;
-    let path = workspace::root().join(DOCUMENT);
-    if !arguments.check {
-        return fs::write(&path, wanted).with_context(|| format!("cannot write {DOCUMENT}"));
-    }
-    let present = fs::read_to_string(&path).unwrap_or_default();
-    if let Some(line) = first_difference(&present, &wanted) {
-        bail!("{DOCUMENT}:{line}: not what the catalogue says; remedy: cargo xtask metrics-docs");
+    for (document, printed_by) in DOCUMENTS {
+        let wanted = processes::output_of(Command::new(&daemon).args(printed_by))?;
+        let path = workspace::root().join(document);
+        if !arguments.check {
+            fs::write(&path, wanted).with_context(|| format!("cannot write {document}"))?;
+            continue;
+        }
+        let present = fs::read_to_string(&path).unwrap_or_default();
+        if let Some(line) = first_difference(&present, &wanted) {
+            bail!("{document}:{line}: not what the daemon says; remedy: cargo xtask metrics-docs");
+        }
     }
     Ok(())
 }

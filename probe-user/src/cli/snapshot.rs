@@ -12,6 +12,9 @@ pub(super) struct Arguments {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Print the JSON schema of what --json prints, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    schema: bool,
     /// How long to count before printing, in seconds
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
@@ -30,6 +33,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.schema {
+        return to_stdout(|out| json::write_schema(out));
+    }
     let mut probe = arguments.attach.attach(false)?;
     thread::sleep(Duration::from_secs_f64(arguments.seconds));
     let model = probe.read();

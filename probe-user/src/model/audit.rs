@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use probe_common::handshake::HandshakeCounters;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Handshakes;
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A counter of `TcpExt` that the ports' counts are held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the kernel's own names")]
 pub enum AuditedCounter {
     ListenOverflows,

@@ -1,8 +1,9 @@
 //! The backlog of a listener: what was asked for, what it became, and which limit made it so.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which limit made a listener's backlog what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BacklogBound {
     /// The number that the program gave to listen().
@@ -27,7 +28,7 @@ impl BacklogBound {
 
 /// What is known of a listener's backlog beside its limit. All `None` where the call of listen() was not seen:
 /// the kernel keeps only what it made of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Backlog {
     /// What listen() was asked for. A negative number asks for the maximum.

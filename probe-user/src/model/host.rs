@@ -1,12 +1,13 @@
 //! The host as a whole: the queue before all sockets.
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sample::SoftnetSample;
 
 /// What holds for the whole host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Host {
     /// `net.core.netdev_max_backlog`; `None` when the initial network namespace cannot be read.
@@ -17,7 +18,7 @@ pub struct Host {
 
 /// What one CPU's network softirq has counted since the daemon was started, and what the kernel's counters
 /// showed before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Softnet {
     /// The CPU's number.
     pub cpu: u32,

@@ -14,6 +14,7 @@ mod syn_queue;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -35,7 +36,7 @@ use crate::{
 };
 
 /// Everything that is known at one instant, ready to be shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
     /// Which hooks are attached and which are not, with reasons.
     pub plan: PlanOutcome,
@@ -94,7 +95,7 @@ impl History {
 }
 
 /// One network namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// Its inode number.
     pub netns: u32,

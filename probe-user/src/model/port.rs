@@ -1,11 +1,12 @@
 //! One listening port, as every renderer sees it.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{backlog::Backlog, queue::Queues, rate::Rates};
 use crate::sample::PortId;
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// Which port.
     #[serde(flatten)]
@@ -28,7 +29,7 @@ pub struct Port {
 
 /// Totals of handshakes since the hooks were attached. `probe_common::handshake::HandshakeCounters`
 /// says where each number comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Handshakes {
     /// SYNs that reached the listener.
@@ -70,7 +71,7 @@ pub struct Handshakes {
 }
 
 /// SYNs that were dropped, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SynDropped {
     /// The accept queue was full.
@@ -84,7 +85,7 @@ pub struct SynDropped {
 }
 
 /// Last ACKs for which no child socket was made. Either the causes are known or only their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LastAckRefused {
     /// The accept queue was full.
@@ -96,7 +97,7 @@ pub struct LastAckRefused {
 }
 
 /// Packets refused because the accept queue was full. Either the two stages are known or only their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Overflows {
     /// Refused SYNs.
     pub syn: Option<u64>,
@@ -115,7 +116,7 @@ impl Overflows {
 }
 
 /// One socket that listens on the port now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// Finished handshakes that wait for accept().
     pub accept_queue_length: u32,

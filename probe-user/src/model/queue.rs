@@ -1,5 +1,6 @@
 //! The queues of a port or of one of its listeners: how full they were, and how long connections waited.
 use probe_common::accept_queue::{FILL_BOUNDS, FILL_ONE, WAIT_BOUNDS, wait_bound};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 
 /// What is known of queues. `None` is "cannot be known here", never zero. Of several listeners the totals are sums,
 /// and of the rest the highest or the latest: each has a queue of its own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Queues {
     /// Connections that accept() returned.
@@ -32,7 +33,7 @@ pub struct Queues {
 }
 
 /// How often something was how large.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Histogram {
     /// The upper bounds of the buckets; each bucket has its bound in it.
     pub upper_bounds: Vec<f64>,
@@ -69,7 +70,7 @@ impl Histogram {
 
 /// The highest lengths of a queue, over windows that begin at multiples of their length on the monotonic clock:
 /// whoever asks within one and the same window is told the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Peaks {
     /// In the last complete second.
     pub last_1_second: u32,

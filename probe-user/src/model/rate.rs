@@ -1,6 +1,7 @@
 //! How fast connections come and go: differences of totals over the last seconds.
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 
 /// Events per second on one port, over the last five seconds or a little more; `None` is "cannot be known here",
 /// or not yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Rates {
     /// SYNs that reached the listeners.

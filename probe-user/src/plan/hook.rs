@@ -1,10 +1,11 @@
 //! What a hook is: programs, the places in the kernel that they are attached to, and the ways to do it.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::offsets::OffsetGroup;
 
 /// A way to be attached, as `--plan` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// fentry and fexit programs on BPF trampolines.

@@ -1,4 +1,5 @@
 //! What became of each hook: which variant is attached, or why none is.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::hook::Variant;
@@ -8,7 +9,7 @@ use super::{
 };
 
 /// What became of one hook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HookOutcome {
     /// The hook's name in the catalogue.
     pub hook: String,
@@ -23,7 +24,7 @@ pub struct HookOutcome {
 }
 
 /// How refused packets are counted, from the most exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accounting {
     /// The kernel's own counters of this CPU, read before and after each packet: exact.
@@ -53,7 +54,7 @@ impl Accounting {
 macro_rules! coverage {
     ($($(#[$documentation:meta])* $field:ident,)+) => {
         /// Which numbers the attached hooks give.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub struct Coverage {
             $($(#[$documentation])* pub $field: bool,)+
             /// How refused packets are counted.
@@ -119,7 +120,7 @@ impl Coverage {
 }
 
 /// The whole plan as it was carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanOutcome {
     /// Every hook of the catalogue.
     pub hooks: Vec<HookOutcome>,

@@ -4,6 +4,7 @@
 //! only added. Integers keep all their digits.
 use std::io;
 
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BuildInfo;
@@ -13,7 +14,7 @@ use crate::model::Model;
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// What is written and can be read back; the model borrowed in the one case, owned in the other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot<M = Model, B = BuildInfo> {
     /// [`SNAPSHOT_VERSION`] of the writer.
     pub version: u32,
@@ -21,6 +22,18 @@ pub struct Snapshot<M = Model, B = BuildInfo> {
     pub build: B,
     /// Everything that is known.
     pub model: M,
+}
+
+/// Writes the JSON schema of what [`write()`] writes.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_schema(writer: &mut impl io::Write) -> io::Result<()> {
+    // What is written, in which no field is left out, and not what would be accepted.
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<Snapshot>();
+    serde_json::to_writer_pretty(&mut *writer, &schema)?;
+    writer.write_all(b"\n")
 }
 
 /// Writes the snapshot with indentation and a final line break.

@@ -1,4 +1,5 @@
 //! What the kernel was told to allow: sysctls, and the counters of the queue before all sockets.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Declares [`LimitsSample`], so that no list of its fields can forget one.
@@ -6,7 +7,7 @@ macro_rules! limits_sample {
     ($($(#[$documentation:meta])* $field:ident = $name:literal,)+) => {
         /// The sysctls of a network namespace that limit its listeners; `None` where the kernel has none of
         /// that name, or hides it.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         pub struct LimitsSample {
             $($(#[$documentation])* pub $field: Option<u64>,)+

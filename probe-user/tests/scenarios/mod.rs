@@ -115,6 +115,8 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     queues::waits_are_measured_connection_by_connection,
     queues::more_connections_wait_than_there_is_room_for,
     queues::the_highest_syn_queue_is_told,
+    queues::connections_of_every_kind_are_accepted,
+    queues::connections_that_move_keep_their_wait,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,

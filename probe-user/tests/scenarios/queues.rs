@@ -13,7 +13,7 @@ use super::{
     support::{
         daemon::Daemon,
         namespace::Namespace,
-        sockets::{Client, IPV4, Listener, connect_all, connect_in_turn},
+        sockets::{ANY_IPV6, Client, IPV4, IPV6, Listener, connect_all, connect_in_turn, idle_clients},
         wait::{ensure, pause_for, wait_until},
     },
 };
@@ -263,5 +263,97 @@ pub(crate) fn the_highest_syn_queue_is_told(setup: &Setup) {
         let expected = if bench.full() { Some(&Value::from(REQUESTS)) } else { None };
         ensure(peaks.get("highest") == expected, || format!("{peaks}"))
     });
+    drop(clients);
+}
+
+/// Accepts so many connections, each of which was in the queue and left it.
+fn accept_all(bench: &Bench, listeners: &[Listener], count: u64, kind: &str) {
+    let address = listeners.first().expect("a listener").address;
+    let mut left = count;
+    wait_until("every connection is accepted", || {
+        left -= listeners.iter().filter(|listener| listener.accept_one()).count() as u64;
+        ensure(left == 0, || format!("{kind}: {left} of {count} are left"))
+    });
+    wait_until("every connection is accounted for", || {
+        let (accepted, wait) =
+            (of_port(bench, address, "accepted")?, of_port(bench, address, "accept_wait")?);
+        if !bench.full() {
+            return ensure(accepted.is_null(), || format!("{kind}: {accepted}"));
+        }
+        let measured: u64 = counts(&wait).iter().sum();
+        ensure(accepted == count && measured == count, || {
+            format!("{kind}: {accepted} accepted and {measured} measured of {count}")
+        })
+    });
+}
+
+/// Connections come to the queue on several ways through the kernel, and leave it on one.
+pub(crate) fn connections_of_every_kind_are_accepted(setup: &Setup) {
+    const CLIENTS: u64 = 5;
+    /// For clients and servers, with data in SYNs that bring no cookie.
+    const FAST_OPEN_WITHOUT_COOKIES: u32 = 1 | 2 | 4 | 0x200;
+    let bench = Bench::new(setup);
+    let namespace = &bench.namespace;
+    let check = |listener: Listener, clients: Vec<Client>, kind: &str| {
+        accept_all(&bench, &[listener], CLIENTS, kind);
+        drop(clients);
+    };
+    let listener = Listener::open(namespace, IPV6, 16);
+    let clients = connect_all(namespace, listener.address, CLIENTS);
+    check(listener, clients, "IPv6");
+
+    let listener = Listener::open(namespace, ANY_IPV6, 16);
+    let address = SocketAddr::new(IPV4, listener.address.port());
+    let clients = connect_all(namespace, address, CLIENTS);
+    check(listener, clients, "IPv4 to a dual-stack listener");
+
+    namespace.set_sysctl("ipv4.tcp_fastopen", FAST_OPEN_WITHOUT_COOKIES);
+    let listener = Listener::open(namespace, IPV4, 16);
+    listener.take_fast_opens(16);
+    let clients = idle_clients(namespace, listener.address, CLIENTS);
+    clients.iter().for_each(Client::fast_open);
+    check(listener, clients, "Fast Open");
+
+    if let Some(listener) = Listener::open_multipath(namespace, IPV4, 16) {
+        let clients = connect_all(namespace, listener.address, CLIENTS);
+        check(listener, clients, "TCP to a multipath listener");
+    }
+    if let Some(listener) = Listener::open_multipath(namespace, IPV4, 16) {
+        let clients = (0..CLIENTS).map(|_| Client::connect_multipath(namespace, listener.address));
+        let clients = clients.collect();
+        check(listener, clients, "multipath TCP");
+    }
+
+    // Cookies for every SYN.
+    namespace.set_sysctl("ipv4.tcp_syncookies", 2);
+    let listener = Listener::open(namespace, IPV4, 16);
+    let clients = connect_all(namespace, listener.address, CLIENTS);
+    check(listener, clients, "SYN cookies");
+}
+
+/// Connections that move to another listener have waited all the time, and are accepted there.
+pub(crate) fn connections_that_move_keep_their_wait(setup: &Setup) {
+    const CLIENTS: u64 = 12;
+    let bench = Bench::new(setup);
+    if !bench.namespace.has_sysctl("ipv4.tcp_migrate_req") {
+        return;
+    }
+    bench.namespace.set_sysctl("ipv4.tcp_migrate_req", 1);
+    let first = Listener::open_shared(&bench.namespace, (IPV4, 0).into(), 16);
+    let second = Listener::open_shared(&bench.namespace, first.address, 16);
+    let begun = Instant::now();
+    let clients = connect_all(&bench.namespace, first.address, CLIENTS);
+    bench.wait_for("all are in the queues", |kernel| kernel.passive_opens == CLIENTS);
+    pause_for(Duration::from_millis(50));
+    let least = Duration::from_millis(50);
+    let address = first.address;
+    drop(first);
+    accept_all(&bench, &[second], CLIENTS, "moved or not");
+    let most = begun.elapsed();
+    if bench.full() {
+        let wait = of_port(&bench, address, "accept_wait").expect("the port");
+        let waits: Vec<Wait> = (0..CLIENTS).map(|_| Wait { least, most }).collect();
+        check_waits(&wait, &waits).expect("their waits");
+    }
     drop(clients);
 }

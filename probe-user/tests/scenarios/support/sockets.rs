@@ -181,6 +181,18 @@ impl Client {
         client
     }
 
+    /// One that speaks Multipath TCP and sends its SYN at once.
+    pub(crate) fn connect_multipath(namespace: &Namespace, address: SocketAddr) -> Self {
+        let protocol = Some(Protocol::from(MULTIPATH_TCP));
+        let socket = namespace.run(move || {
+            Socket::new(Domain::for_address(address), Type::STREAM, protocol).expect("a multipath socket")
+        });
+        socket.set_nonblocking(true).expect("non-blocking connect");
+        let client = Self { socket, address };
+        client.send_syn();
+        client
+    }
+
     /// Sends the SYN. On the loopback interface the listener mostly has answered it when this returns.
     pub(crate) fn send_syn(&self) {
         match self.socket.connect(&self.address.into()) {
