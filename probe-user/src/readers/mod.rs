@@ -7,6 +7,9 @@ pub mod listener;
 pub mod namespaces;
 pub mod netstat;
 pub mod own_cost;
+pub mod owner;
+
+use std::collections::BTreeMap;
 
 use self::handshake::{HandshakeSource, SourceError, Totals};
 use crate::sample::{HookSample, SAMPLE_VERSION, Sample};
@@ -29,7 +32,9 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>) -> Sample {
         None
     });
     let own_cost = own_cost::read(&mut read_errors);
-    Sample { version: SAMPLE_VERSION, hooks, namespaces, own_cost, read_errors }
+    // Whose the sockets are, their reader finds out when it is known which there are.
+    let owners = BTreeMap::new();
+    Sample { version: SAMPLE_VERSION, hooks, namespaces, owners, own_cost, read_errors }
 }
 
 /// Reads the maps after the sockets. One map that cannot be read makes the whole part missing: its
@@ -42,7 +47,7 @@ fn read_hooks(source: &dyn HandshakeSource, before: Totals) -> Result<HookSample
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, collections::BTreeMap};
+    use std::cell::Cell;
 
     use probe_common::{
         handshake::{AF_INET, HandshakeCounters, PortKey},
