@@ -31,6 +31,7 @@ impl Model {
             listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).collect();
         let port = |id: &PortId| Port {
             id: *id,
+            process: findings.processes.get(id).cloned(),
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
         };
@@ -73,6 +74,7 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
                 inode: socket.inode,
+                owner: sample.owners.get(&u64::from(socket.inode)).cloned(),
                 handshakes: own_part(id, socket.inode).unwrap_or_default(),
             });
         }

@@ -1,13 +1,14 @@
 //! What the numbers mean: pure functions from samples to what every renderer shows.
 //!
 //! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
-//! drops, and to hold all counts against the kernel's. The daemon owns it and feeds it with every sample.
+//! drops, to hold all counts against the kernel's, and to name ports that are closed. The daemon owns it and feeds it with every sample.
 pub mod attribution;
 pub mod audit;
 pub mod build;
 pub mod port;
+pub mod process_names;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +16,11 @@ pub use self::port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynD
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    process_names::ProcessNames,
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{OwnCostSample, Sample},
+    sample::{OwnCostSample, PortId, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -45,6 +47,7 @@ pub struct Model {
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
+    process_names: ProcessNames,
 }
 
 /// What a history knows after a sample.
@@ -54,6 +57,8 @@ pub struct Findings {
     pub attribution: Attribution,
     /// What the kernel counted and no port did.
     pub residuals: Residuals,
+    /// The names of the processes that ports belong to, or did when they were last open.
+    pub processes: BTreeMap<PortId, Arc<str>>,
 }
 
 impl History {
@@ -62,6 +67,7 @@ impl History {
         Findings {
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
+            processes: self.process_names.observe(sample),
         }
     }
 }

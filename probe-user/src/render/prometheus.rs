@@ -15,14 +15,17 @@ use super::{BuildInfo, words};
 use crate::{
     metrics::{Kind, Metric, catalogue},
     model::{Handshakes, Model, Namespace, Port},
-    sample::OwnCostSample,
+    sample::{OwnCostSample, OwnerSample},
 };
 
 /// The content type of what [`write()`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Identity of the row for ports past the budget of the kernel's map.
-const OTHER: [&str; 3] = ["other", "other", "other"];
+const OTHER: Identity<'_> = ["other", "other", "other", "other"];
+
+/// The labels that every series of a port has: namespace, address, port, process.
+type Identity<'a> = [&'a str; 4];
 
 /// The loss that fills the row [`OTHER`].
 const LISTENER_MAP_FULL: &str = "listener_map_full";
@@ -116,7 +119,9 @@ impl Exposition {
         let netns = port.id.netns.to_string();
         let address = port.id.address.to_string();
         let number = port.id.port.to_string();
-        let identity = [netns.as_str(), &address, &number];
+        // An empty label is none to Prometheus.
+        let process = port.process.as_deref().unwrap_or_default();
+        let identity = [netns.as_str(), &address, &number, process];
         self.add_handshakes(identity, &port.handshakes);
         if sockets_are_known {
             self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
@@ -128,15 +133,26 @@ impl Exposition {
             self.add_known(&catalogue::ACCEPT_QUEUE_LENGTH, &identity, Some(length));
             self.add_known(&catalogue::ACCEPT_QUEUE_LIMIT, &identity, Some(limit));
         }
+        if let Some(owner) = port.owner() {
+            self.add_owner(identity, owner);
+        }
     }
 
-    fn add_handshakes(&mut self, identity: [&str; 3], handshakes: &Handshakes) {
+    fn add_owner(&mut self, [netns, address, port, _]: Identity<'_>, owner: &OwnerSample) {
+        let OwnerSample { pid: _, process, command, application, unit, container, pod, user } = owner;
+        let facts = [command, application, unit, container, pod, user];
+        let facts = facts.map(|fact| fact.as_deref().unwrap_or_default());
+        let labels: Vec<&str> = [netns, address, port, process].into_iter().chain(facts).collect();
+        self.add(&catalogue::PORT_OWNER_INFO, &labels, 1.0);
+    }
+
+    fn add_handshakes(&mut self, identity: Identity<'_>, handshakes: &Handshakes) {
         for (metric, count) in port_counters(handshakes) {
             self.add_known(metric, &identity, count);
         }
-        let [netns, address, port] = identity;
+        let [netns, address, port, process] = identity;
         for (metric, part, count) in divided_counters(handshakes) {
-            self.add_known(metric, &[netns, address, port, part], count);
+            self.add_known(metric, &[netns, address, port, process, part], count);
         }
     }
 

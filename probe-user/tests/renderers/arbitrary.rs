@@ -1,5 +1,5 @@
 //! Arbitrary models: any text where text is free, any count that a float can hold.
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
@@ -8,7 +8,7 @@ use tcp_backlog_probe::{
         audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
-    sample::{OwnCostSample, PortId},
+    sample::{OwnCostSample, OwnerSample, PortId},
 };
 
 /// Counts up to 2^53, which a float holds exactly, small ones as often as large ones.
@@ -66,12 +66,20 @@ fn handshakes() -> BoxedStrategy<Handshakes> {
         .boxed()
 }
 
+fn owner() -> impl Strategy<Value = OwnerSample> {
+    (any::<u32>(), text(), array::uniform6(option::of(text()))).prop_map(|(pid, process, facts)| {
+        let [command, application, unit, container, pod, user] = facts;
+        OwnerSample { pid, process, command, application, unit, container, pod, user }
+    })
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
-    (any::<(u32, u32, u32)>(), handshakes()).prop_map(
-        |((accept_queue_length, accept_queue_limit, inode), handshakes)| Listener {
+    (any::<(u32, u32, u32)>(), option::of(owner()), handshakes()).prop_map(
+        |((accept_queue_length, accept_queue_limit, inode), owner, handshakes)| Listener {
             accept_queue_length,
             accept_queue_limit,
             inode,
+            owner: owner.map(Arc::new),
             handshakes,
         },
     )
@@ -83,9 +91,15 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), collection::vec(listener(), 0..3));
+    let rest = (option::of(text()), handshakes(), collection::vec(listener(), 0..3));
     collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        ports.into_iter().map(|(id, (handshakes, listeners))| Port { id, handshakes, listeners }).collect()
+        let port = |(id, (process, handshakes, listeners)): (PortId, (Option<String>, _, _))| Port {
+            id,
+            process: process.map(Arc::from),
+            handshakes,
+            listeners,
+        };
+        ports.into_iter().map(port).collect()
     })
 }
 
