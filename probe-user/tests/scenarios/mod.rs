@@ -15,6 +15,7 @@ pub(crate) mod lifetimes;
 pub(crate) mod load;
 pub(crate) mod namespaces;
 pub(crate) mod overflow;
+pub(crate) mod owners;
 pub(crate) mod process;
 pub(crate) mod proof;
 pub(crate) mod refused_last_ack;
@@ -124,6 +125,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     syn_queue::syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows,
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
     synack_retransmits::every_synack_that_is_sent_again,
+    owners::a_port_that_closes_keeps_its_name_and_its_totals,
     process::sigterm_and_sigint_are_the_ordinary_end,
     process::two_daemons_at_once,
 ];
