@@ -9,6 +9,7 @@ mod syn_queue;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use probe_common::handshake::HandshakeCounters;
@@ -51,6 +52,9 @@ pub struct Sample {
     pub hooks: Option<HookSample>,
     /// Every network namespace that was found.
     pub namespaces: Vec<NamespaceSample>,
+    /// The owners of listening sockets by inode number, as far as they are known.
+    #[serde(default)]
+    pub owners: BTreeMap<u64, Arc<OwnerSample>>,
     /// The daemon's own use of the host.
     pub own_cost: OwnCostSample,
     /// What holds for the whole host.
@@ -205,6 +209,30 @@ pub struct ListenerSample {
     pub drops: u32,
     /// Inode of the socket, as in `/proc/PID/fd`.
     pub inode: u32,
+}
+
+/// The process that a listening socket belongs to. `None` is "there is none, or it cannot be told". The texts
+/// are other people's: bounded in length, without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OwnerSample {
+    /// Its number, as the host sees it.
+    pub pid: u32,
+    /// Its name: `/proc/PID/comm`.
+    pub process: String,
+    /// The notable part of `/proc/PID/cmdline`: the main class or jar file of a JVM, the script of an
+    /// interpreter, else the program. No other argument is in it.
+    pub command: Option<String>,
+    /// The application server or framework: `tomcat`, `spring-boot`, `jetty`, `wildfly` or `quarkus`.
+    pub application: Option<String>,
+    /// The systemd unit, by its control group: `/proc/PID/cgroup`.
+    pub unit: Option<String>,
+    /// The id of the container, or an LXC container's name, by its control group.
+    pub container: Option<String>,
+    /// The uid of the Kubernetes pod, by its control group.
+    pub pod: Option<String>,
+    /// The name of its effective user in `/etc/passwd`, else the number.
+    pub user: Option<String>,
 }
 
 /// What the daemon itself costs.

@@ -20,7 +20,7 @@ use std::{env, fs, path::Path, sync::LazyLock};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::{Handshakes, Model, Namespace, SynDropped},
+    model::{Handshakes, Model, Namespace, Port, SynDropped},
     plan::outcome::Accounting,
     render::{BuildInfo, check, json, markdown, prometheus, proof, table},
 };
@@ -127,7 +127,8 @@ fn the_published_metrics_page_is_the_one_that_the_catalogue_makes() {
 #[test]
 fn a_closed_port_has_no_queue_but_a_port_that_nobody_could_look_at_has_no_listener_count_either() {
     let text = exposition_of(&models::tracepoint());
-    let closed = r#"tcp_backlog_listeners{netns="4026531840",address="127.0.0.1",port="9000"} 0"#;
+    let closed =
+        r#"tcp_backlog_listeners{netns="4026531840",address="127.0.0.1",port="9000",process="php-fpm"} 0"#;
     assert!(text.contains(closed), "{text}");
     for line in text.lines().filter(|line| line.contains(r#"netns="4026532199""#)) {
         assert!(!line.starts_with("tcp_backlog_listeners"), "{line}");
@@ -179,7 +180,9 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             ("netns", port.id.netns.to_string()),
             ("address", port.id.address.to_string()),
             ("port", port.id.port.to_string()),
+            ("process", port.process.as_deref().unwrap_or_default().to_owned()),
         ];
+        check_owner(port, identity.get(..3).unwrap_or_default(), families)?;
         let counts = &port.handshakes;
         for (name, count) in [
             ("tcp_backlog_syn_received_total", counts.syn_received),
@@ -209,6 +212,19 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             let expected: Vec<_> = queue.into_iter().filter(|_| open).map(|queue| queue as f64).collect();
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
+    }
+    Ok(())
+}
+
+/// At most one owner of a port is shown: that with the lowest number.
+fn check_owner(port: &Port, identity: &[(&str, String)], families: &[Family]) -> Result<(), TestCaseError> {
+    let shown = find(families, "tcp_backlog_port_owner_info", identity);
+    let owners = port.listeners.iter().filter_map(|listener| listener.owner.as_deref());
+    let lowest = owners.min_by_key(|owner| owner.pid);
+    prop_assert_eq!(shown.len(), usize::from(lowest.is_some()));
+    for (sample, owner) in shown.into_iter().zip(lowest) {
+        let unit = owner.unit.as_deref().unwrap_or_default();
+        prop_assert_eq!((sample.label("process"), sample.label("unit")), (Some(&*owner.process), Some(unit)));
     }
     Ok(())
 }

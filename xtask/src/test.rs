@@ -11,6 +11,8 @@ use crate::{AlreadyReported, processes, setup, vm, workspace};
 
 /// How many handshakes the scenario of many makes; a few thousand unless it is said, in the lab too.
 pub(crate) const HANDSHAKES_VARIABLE: &str = "TCP_BACKLOG_PROBE_HANDSHAKES";
+/// Where the test that a Java server is recognised finds a `java`; without one it is skipped.
+const JAVA_VARIABLE: &str = "TCP_BACKLOG_PROBE_JAVA";
 /// A minute's work for a real processor.
 const HANDSHAKES: &str = "200000";
 
@@ -92,7 +94,12 @@ fn run_part(part: Part, arguments: &Arguments) -> Result<Result<Counts, Skip>> {
         Part::Host => {
             let mut cargo = workspace::cargo("test");
             cargo.args(["--package", "tcp-backlog-probe", "--test", "on_host"]);
-            Ok(follow(cargo.env(HANDSHAKES_VARIABLE, HANDSHAKES))?)
+            cargo.env(HANDSHAKES_VARIABLE, HANDSHAKES);
+            match setup::java() {
+                Ok(java) => drop(cargo.env(JAVA_VARIABLE, java)),
+                Err(error) => println!("test: no JVM will be looked at: {error:#}"),
+            }
+            Ok(follow(&mut cargo)?)
         }
         Part::Vm if arguments.no_vm => Err(Skip("the lab: --no-vm".to_owned())),
         Part::Vm if !cfg!(target_arch = "x86_64") => {

@@ -72,8 +72,9 @@ fn place<const BUCKETS: usize>(buckets: *mut [u64; BUCKETS], bucket: usize) -> O
 /// A request has been put into the SYN queue of the row's listener. `missing`: so many of the queue are not
 /// in its length yet.
 #[inline(always)]
-pub(super) fn syn_queued<R: KernelRead>(listener: KernelPointer, row: u32, missing: u32) {
-    if let (Some(length), Some(queues)) = (syn_queue_length::<R>(listener), queues_in(row)) {
+pub(super) fn syn_queued(listener: KernelPointer, row: u32, missing: u32) {
+    // Behind the struct sock, where the verifier follows no pointer to one.
+    if let (Some(length), Some(queues)) = (syn_queue_length::<Probed>(listener), queues_in(row)) {
         // SAFETY: as above. ktime has no effect but the answer.
         unsafe { (*queues).syn_peaks.note(bpf_ktime_get_ns(), length.saturating_add(missing)) };
     }

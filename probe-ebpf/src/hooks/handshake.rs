@@ -189,7 +189,7 @@ fn syn_queued<R: KernelRead>(listener: KernelPointer, missing: u32) {
     if let Some(counters) = counters_in(row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
-    accept_queue::syn_queued::<R>(listener, row, missing);
+    accept_queue::syn_queued(listener, row, missing);
 }
 
 /// At the entry: a request that cannot fail is queued; one that turns out to be a duplicate

@@ -1,6 +1,6 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +15,13 @@ use crate::{
         decide::{KernelFacts, PlanWish, Wishes},
         outcome::PlanOutcome,
     },
-    readers::{self, handshake::HandshakeSource, syn_queue::SynQueueReader},
-    sample::{LOSS_PROGRAM_SKIPPED, Sample},
+    readers::{
+        self,
+        handshake::HandshakeSource,
+        owner::{ListenerHint, OwnerReader},
+        syn_queue::SynQueueReader,
+    },
+    sample::{LOSS_PROGRAM_SKIPPED, Sample, SocketTotals},
 };
 
 /// What is attached, and the history that belongs to it.
@@ -26,6 +31,7 @@ pub struct Probe {
     plan: PlanOutcome,
     history: History,
     syn_queues: SynQueueReader,
+    owners: OwnerReader,
     started: Instant,
     tended: Option<Duration>,
     /// The most rows in use since free memory was given back.
@@ -56,6 +62,7 @@ impl Probe {
             plan,
             history: History::default(),
             syn_queues,
+            owners: OwnerReader::default(),
             started: Instant::now(),
             tended: None,
             most_rows: 0,
@@ -83,11 +90,13 @@ impl Probe {
         }
     }
 
-    /// Logs what could not be read, each line once: a missing privilege repeats itself in every reading.
+    /// Logs what could not be read, each line once: a missing privilege repeats itself in every reading. Lines
+    /// that concern no single namespace count as the same if only their numbers differ: processes come and go.
     fn log_new_errors(&mut self, sample: &Sample) {
+        let general = sample.read_errors.iter().map(|error| (error, without_numbers(error)));
         let of_namespaces = sample.namespaces.iter().filter_map(|namespace| namespace.error.as_ref());
-        for error in sample.read_errors.iter().chain(of_namespaces) {
-            if self.logged.len() < MOST_LOGGED_ERRORS && self.logged.insert(error.clone()) {
+        for (error, known_as) in general.chain(of_namespaces.map(|error| (error, error.clone()))) {
+            if self.logged.len() < MOST_LOGGED_ERRORS && self.logged.insert(known_as) {
                 warn!(error, "not read");
             }
         }
@@ -103,15 +112,41 @@ impl Probe {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
             self.syn_queues.note_skipped_runs(skipped);
         }
+        // Asked first: an owner that cannot be told hides no socket.
+        let listening = sample.listening_inodes();
+        self.read_owners(&mut sample);
         self.log_new_errors(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
         let model = Model::new(&sample, &self.plan, &findings);
-        self.tend(&sample);
+        self.tend(listening.as_ref());
         model
     }
 
-    /// Takes back what listeners that are no more have left behind.
-    fn tend(&mut self, sample: &Sample) {
+    /// Finds out whose the sockets of the sample are.
+    fn read_owners(&mut self, sample: &mut Sample) {
+        // A socket may have had several rows; the hooks say the most of the last one.
+        let seen: BTreeMap<u64, &SocketTotals> = sample
+            .hooks
+            .iter()
+            .flat_map(|hooks| hooks.sockets.iter().map(|socket| (socket.inode, socket)))
+            .collect();
+        let hint = |inode| {
+            let seen = seen.get(&inode);
+            ListenerHint {
+                inode,
+                opened_by: seen.and_then(|socket| socket.opened_by),
+                accepted_by: seen.and_then(|socket| socket.queues.state.accepted_by),
+            }
+        };
+        let sockets = sample.namespaces.iter().flat_map(|namespace| namespace.listeners.iter().flatten());
+        let hints: Vec<_> = sockets.map(|socket| hint(u64::from(socket.inode))).collect();
+        let now = self.started.elapsed();
+        sample.owners = self.owners.read(&hints, now, &mut sample.read_errors);
+    }
+
+    /// Takes back what listeners that are no more have left behind. `listening` are the sockets that are not
+    /// closed, if they are known.
+    fn tend(&mut self, listening: Option<&BTreeSet<u64>>) {
         let now = self.started.elapsed();
         let Some(maps) = &mut self.maps else { return };
         if self.tended.is_some_and(|last| now.saturating_sub(last) < TEND_INTERVAL) {
@@ -125,10 +160,14 @@ impl Probe {
             kernel::give_free_memory_back();
             self.most_rows = rows;
         }
-        if let Err(error) = maps.tend(now, sample.listening_inodes().as_ref()) {
+        if let Err(error) = maps.tend(now, listening) {
             warn!(%error, "rows of closed listeners are kept for now");
         }
     }
+}
+
+fn without_numbers(line: &str) -> String {
+    line.chars().filter(|character| !character.is_ascii_digit()).collect()
 }
 
 fn attach(wishes: Wishes, kernel_log: bool) -> (Option<ProbeMaps>, PlanOutcome) {

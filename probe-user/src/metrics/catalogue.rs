@@ -148,7 +148,7 @@ pub const READ_ERRORS: Metric = Metric {
     kind: Kind::Gauge,
     unit: Unit::Number,
     help: "Sources that this reading could not read (BPF maps, lists of network namespaces, \
-           /proc/self), apart from single namespaces: what they would tell is absent, and the \
+           /proc/self, the open files of other processes), apart from single namespaces: what they would tell is absent, and the \
            daemon's log says why.",
     labels: &[],
     needs: Needs::Nothing,
@@ -254,6 +254,7 @@ pub const CATALOGUE: &[Metric] = &[
     SYN_QUEUE_LENGTH,
     SYN_QUEUE_LIMIT,
     LISTENERS,
+    PORT_OWNER_INFO,
     NETNS_LISTEN_OVERFLOWS,
     NETNS_LISTEN_DROPS,
     NETNS_UNATTRIBUTED_OVERFLOWS,

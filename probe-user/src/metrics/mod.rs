@@ -84,6 +84,20 @@ pub enum Label {
     Address,
     /// Local port of the listeners, or `other`.
     Port,
+    /// Name of the process that the port belongs to, empty when it is not known, or `other`.
+    Process,
+    /// The notable part of that process's command line.
+    Command,
+    /// The application server or framework that it is.
+    Application,
+    /// Its systemd unit.
+    Unit,
+    /// The container that it is in.
+    Container,
+    /// The uid of the Kubernetes pod that it is in.
+    Pod,
+    /// The user that it runs as.
+    User,
     /// Which limit made a backlog what it is: `application`, `somaxconn`, `maximum`.
     Bound,
     /// The length of a window of time: `1s`, `15s`, `60s`.
@@ -118,6 +132,13 @@ impl Label {
             Self::Netns => "netns",
             Self::Address => "address",
             Self::Port => "port",
+            Self::Process => "process",
+            Self::Command => "command",
+            Self::Application => "application",
+            Self::Unit => "unit",
+            Self::Container => "container",
+            Self::Pod => "pod",
+            Self::User => "user",
             Self::Bound => "bound",
             Self::Window => "window",
             Self::Stage => "stage",

@@ -35,6 +35,7 @@ impl Model {
             listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).collect();
         let port = |id: &PortId| Port {
             id: *id,
+            process: findings.processes.get(id).cloned(),
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             queues: port_queues(id, sample, &plan.coverage),
             rates: findings.rates.get(id).copied().unwrap_or_default(),
@@ -85,6 +86,7 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
                     namespace.limits.somaxconn,
                 ),
                 inode: socket.inode,
+                owner: sample.owners.get(&u64::from(socket.inode)).cloned(),
                 handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
                 queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),
             });

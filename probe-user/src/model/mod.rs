@@ -1,18 +1,19 @@
 //! What the numbers mean: pure functions from samples to what every renderer shows.
 //!
 //! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
-//! drops, and to hold all counts against the kernel's. The daemon owns it and feeds it with every sample.
+//! drops, to hold all counts against the kernel's, and to name ports that are closed. The daemon owns it and feeds it with every sample.
 pub mod attribution;
 pub mod audit;
 pub mod backlog;
 pub mod build;
 pub mod host;
 pub mod port;
+pub mod process_names;
 pub mod queue;
 pub mod rate;
 mod syn_queue;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
     host::SoftnetTotals,
+    process_names::ProcessNames,
     rate::Speedometer,
 };
 pub use self::{
@@ -65,6 +67,7 @@ pub struct Model {
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
+    process_names: ProcessNames,
     speedometer: Speedometer,
     softnet: SoftnetTotals,
 }
@@ -80,6 +83,8 @@ pub struct Findings {
     pub rates: BTreeMap<PortId, Rates>,
     /// What each CPU's network softirq has counted; `None` when it could not be read.
     pub softnet: Option<Vec<Softnet>>,
+    /// The names of the processes that ports belong to, or did when they were last open.
+    pub processes: BTreeMap<PortId, Arc<str>>,
 }
 
 impl History {
@@ -90,6 +95,7 @@ impl History {
             residuals: self.auditor.observe(sample, coverage),
             rates: self.speedometer.observe(sample, coverage),
             softnet: sample.host.softnet.as_deref().map(|softnet| self.softnet.observe(softnet)),
+            processes: self.process_names.observe(sample),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One listening port, as every renderer sees it.
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{backlog::Backlog, queue::Queues, rate::Rates};
-use crate::sample::PortId;
+use crate::sample::{OwnerSample, PortId};
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,6 +13,10 @@ pub struct Port {
     /// Which port.
     #[serde(flatten)]
     pub id: PortId,
+    /// The name of the process that the port belongs to, or did when it was last open. Of several owners it
+    /// is the one with the lowest process number. `None` when it was never known.
+    #[serde(default)]
+    pub process: Option<Arc<str>>,
     /// Totals since the daemon's hooks were attached.
     #[serde(flatten)]
     pub handshakes: Handshakes,
@@ -25,6 +31,19 @@ pub struct Port {
     /// Handshakes that wait for their last ACK, of all its listeners; `None` for a closed port.
     #[serde(default)]
     pub syn_queue_length: Option<u64>,
+}
+
+impl Port {
+    /// The process that the port belongs to now: of several owners the one with the lowest number.
+    #[must_use]
+    pub fn owner(&self) -> Option<&OwnerSample> {
+        lowest(self.listeners.iter().filter_map(|listener| listener.owner.as_deref()))
+    }
+}
+
+/// The owner that is shown of several: which one hardly matters, but it has to be the same the next time.
+pub(super) fn lowest<'a>(owners: impl Iterator<Item = &'a OwnerSample>) -> Option<&'a OwnerSample> {
+    owners.min_by_key(|owner| owner.pid)
 }
 
 /// Totals of handshakes since the hooks were attached. `probe_common::handshake::HandshakeCounters`
@@ -127,6 +146,9 @@ pub struct Listener {
     pub backlog: Backlog,
     /// Inode of the socket.
     pub inode: u32,
+    /// The process that it belongs to, if it is known.
+    #[serde(default)]
+    pub owner: Option<Arc<OwnerSample>>,
     /// Its own part in the port's totals, as far as sockets can be told apart.
     #[serde(default)]
     pub handshakes: Handshakes,

@@ -240,6 +240,13 @@ impl Structures {
         btf.structure("timer_list", &[("entry", entry, 0)])
     }
 
+    /// What a listener's file leads through, and what came with the care for threads that sleep.
+    fn write_socket(btf: &mut BtfWriter, sock: u32) -> u32 {
+        btf.structure("bpf_tramp_image", &[("image", BtfWriter::ANYTHING, 0)]);
+        let socket = btf.structure("socket", &[("sk", sock, 24)]);
+        btf.pointer_to(socket)
+    }
+
     fn write(btf: &mut BtfWriter) -> Self {
         let any = BtfWriter::ANYTHING;
         let mib = btf.structure("netns_mib", &[("net_statistics", any, 24)]);
@@ -267,8 +274,7 @@ impl Structures {
         let request =
             btf.structure("request_sock", &[("__req_common", sock_common, 0), ("rsk_timer", timer, 160)]);
         let sock_pointer = btf.pointer_to(sock);
-        let socket = btf.structure("socket", &[("sk", sock_pointer, 24)]);
-        btf.structure("bpf_tramp_image", &[("image", any, 0)]);
+        let socket = Self::write_socket(btf, sock_pointer);
         btf.structure("tcp_request_sock", &[("rcv_isn", any, 280)]);
         let skb = ["protocol", "network_header", "transport_header", "head", "end"];
         let skb: Vec<_> = skb.iter().zip((8..).step_by(8)).map(|(name, at)| (*name, any, at)).collect();
@@ -280,7 +286,7 @@ impl Structures {
         btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_TCP_LISTEN_OVERFLOW", 40)]);
         Self {
             sock: sock_pointer,
-            socket: btf.pointer_to(socket),
+            socket,
             request: btf.pointer_to(request),
             skb: btf.pointer_to(skb),
             timer: btf.pointer_to(timer),

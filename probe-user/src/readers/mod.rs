@@ -9,10 +9,13 @@ pub mod listener;
 pub mod namespaces;
 pub mod netstat;
 pub mod own_cost;
+pub mod owner;
 pub mod sock_diag;
 pub mod softnet;
 pub mod syn_queue;
 pub mod sysctl;
+
+use std::collections::BTreeMap;
 
 use self::{
     handshake::{HandshakeSource, SourceError, Totals},
@@ -43,8 +46,10 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut Syn
         None
     });
     let own_cost = own_cost::read(&mut read_errors);
+    // Whose the sockets are, their reader finds out when it is known which there are.
+    let owners = BTreeMap::new();
     let taken = clocks::read();
-    Sample { version: SAMPLE_VERSION, taken, hooks, namespaces, own_cost, host, read_errors }
+    Sample { version: SAMPLE_VERSION, taken, hooks, namespaces, owners, own_cost, host, read_errors }
 }
 
 fn read_softnet(read_errors: &mut Vec<String>) -> Option<Vec<SoftnetSample>> {
@@ -62,7 +67,7 @@ fn read_hooks(source: &dyn HandshakeSource, before: Totals) -> Result<HookSample
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, collections::BTreeMap};
+    use std::cell::Cell;
 
     use probe_common::{
         handshake::{AF_INET, HandshakeCounters, PortKey},

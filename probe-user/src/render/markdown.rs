@@ -19,13 +19,17 @@ Served at `/metrics` in Prometheus' text format. What holds for all of them:
   /proc/PID/ns/net` shows, `address` the one that the application listens on (`::` takes IPv4
   connections too, as Java's do). The identity stays the same when the application restarts.
   Listeners that share a port with `SO_REUSEPORT` share a row.
+- **`process` is whose port it is**, and no part of that identity: the name of the process that holds the listening
+  socket, empty when it is not known. A port that is closed keeps the name that it had, and one that another program
+  opens gets another. `tcp_backlog_port_owner_info` has more; join it with `* on (instance, netns, address, port)
+  group_left (command, unit, container)`.
 - **Counters start when the daemon attaches its hooks**, and go on when a listener is closed and
   opened again. Those of a network namespace are the kernel's own, from the birth of the namespace.
 - **Nothing resets when it is scraped**: any number of Prometheus servers may scrape. Each scrape
   reads anew.
 - **Packets, not connections.** A client that is refused sends again, and counts again.
-- **The row `other`** (`netns=\"other\"`, `address=\"other\"`, `port=\"other\"`) is the sum of the ports
-  that the kernel's map has no room for. It exists once there are any.
+- **The row `other`** (`netns=\"other\"`, `address=\"other\"`, and so on) is the sum of the ports that the kernel's map
+  has no room for. It exists once there are any.
 - **Numbers are 64-bit floats**, as everything in Prometheus. A count is exact up to 2^53
   (9,007,199,254,740,992), and above it the nearest number that a float can hold. The JSON of
   `/api/v1/snapshot` keeps every digit.

@@ -23,14 +23,17 @@ use super::{BuildInfo, words};
 use crate::{
     metrics::{Kind, Metric, catalogue},
     model::{BacklogBound, Handshakes, Histogram, Listener, Model, Namespace, Peaks, Port, Queues},
-    sample::OwnCostSample,
+    sample::{OwnCostSample, OwnerSample},
 };
 
 /// The content type of what [`write()`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Identity of the row for ports past the budget of the kernel's map.
-const OTHER: [&str; 3] = ["other", "other", "other"];
+const OTHER: Identity<'_> = ["other", "other", "other", "other"];
+
+/// The labels that every series of a port has: namespace, address, port, process.
+type Identity<'a> = [&'a str; 4];
 
 /// The loss that fills the row [`OTHER`].
 const LISTENER_MAP_FULL: &str = "listener_map_full";
@@ -126,7 +129,9 @@ impl Exposition {
         let netns = port.id.netns.to_string();
         let address = port.id.address.to_string();
         let number = port.id.port.to_string();
-        let identity = [netns.as_str(), &address, &number];
+        // An empty label is none to Prometheus.
+        let process = port.process.as_deref().unwrap_or_default();
+        let identity = [netns.as_str(), &address, &number, process];
         self.add_handshakes(identity, &port.handshakes);
         self.add_queues(identity, &port.queues);
         if sockets_are_known {
@@ -142,20 +147,31 @@ impl Exposition {
             self.add_known(&catalogue::SYN_QUEUE_LENGTH, &identity, port.syn_queue_length);
             self.add_known(&catalogue::SYN_QUEUE_LIMIT, &identity, Some(limit));
         }
+        if let Some(owner) = port.owner() {
+            self.add_owner(identity, owner);
+        }
     }
 
-    fn add_handshakes(&mut self, identity: [&str; 3], handshakes: &Handshakes) {
+    fn add_owner(&mut self, [netns, address, port, _]: Identity<'_>, owner: &OwnerSample) {
+        let OwnerSample { pid: _, process, command, application, unit, container, pod, user } = owner;
+        let facts = [command, application, unit, container, pod, user];
+        let facts = facts.map(|fact| fact.as_deref().unwrap_or_default());
+        let labels: Vec<&str> = [netns, address, port, process].into_iter().chain(facts).collect();
+        self.add(&catalogue::PORT_OWNER_INFO, &labels, 1.0);
+    }
+
+    fn add_handshakes(&mut self, identity: Identity<'_>, handshakes: &Handshakes) {
         for (metric, count) in port_counters(handshakes) {
             self.add_known(metric, &identity, count);
         }
-        let [netns, address, port] = identity;
+        let [netns, address, port, process] = identity;
         for (metric, part, count) in divided_counters(handshakes) {
-            self.add_known(metric, &[netns, address, port, part], count);
+            self.add_known(metric, &[netns, address, port, process, part], count);
         }
     }
 
     /// Sums, like the limit; nothing where only some of the listeners' calls were seen.
-    fn add_backlogs(&mut self, identity: [&str; 3], listeners: &[Listener]) {
+    fn add_backlogs(&mut self, identity: Identity<'_>, listeners: &[Listener]) {
         let backlogs = || listeners.iter().map(|listener| listener.backlog);
         let requested: Option<Vec<i64>> =
             backlogs().map(|backlog| backlog.requested.map(i64::from)).collect();
@@ -170,13 +186,13 @@ impl Exposition {
             self.add_known(&catalogue::BACKLOG_ATTAINABLE, &identity, Some(attainable.iter().sum()));
         }
         let bounds: BTreeSet<BacklogBound> = backlogs().filter_map(|backlog| backlog.bound).collect();
-        let [netns, address, port] = identity;
+        let [netns, address, port, process] = identity;
         for bound in bounds {
-            self.add(&catalogue::BACKLOG_BOUND_INFO, &[netns, address, port, bound.label()], 1.0);
+            self.add(&catalogue::BACKLOG_BOUND_INFO, &[netns, address, port, process, bound.label()], 1.0);
         }
     }
 
-    fn add_queues(&mut self, identity: [&str; 3], queues: &Queues) {
+    fn add_queues(&mut self, identity: Identity<'_>, queues: &Queues) {
         self.add_known(&catalogue::ACCEPTED, &identity, queues.accepted);
         for (metric, histogram) in [
             (&catalogue::ACCEPT_WAIT, &queues.accept_wait),
@@ -191,9 +207,9 @@ impl Exposition {
             (&catalogue::SYN_QUEUE_PEAK, queues.syn_queue_peaks),
         ] {
             let Some(peaks) = peaks else { continue };
-            let [netns, address, port] = identity;
+            let [netns, address, port, process] = identity;
             for (window, peak) in windows(&peaks) {
-                self.add(metric, &[netns, address, port, window], f64::from(peak));
+                self.add(metric, &[netns, address, port, process, window], f64::from(peak));
             }
         }
         if let Some(peaks) = queues.accept_queue_peaks {

@@ -50,13 +50,17 @@ const COLUMNS: &[Column] = &[
         let address = |port: &Port| SocketAddr::new(port.id.address, port.id.port).to_string();
         line.port.map_or_else(|| "other".to_owned(), address)
     }),
+    text("PROCESS", 2, |line| {
+        let process = line.port.and_then(|port| port.process.as_deref());
+        process.map_or_else(|| UNKNOWN.to_owned(), words::one_line)
+    }),
     number("LISTENERS", 8, listeners),
     number("QUEUE", 0, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| queue(&port.listeners))),
-    number("HIGHEST", 2, |line| known(line.queues.accept_queue_peaks.map(|peaks| peaks.highest.into()))),
+    number("HIGHEST", 1, |line| known(line.queues.accept_queue_peaks.map(|peaks| peaks.highest.into()))),
     number("ASKED", 3, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| asked(&port.listeners))),
     number("WAIT P99", 5, wait),
     number("ESTABLISHED", 4, |line| known(line.handshakes.established)),
-    number("REFUSED", 1, |line| known(line.handshakes.connections_refused)),
+    number("REFUSED", 2, |line| known(line.handshakes.connections_refused)),
     number("OVERFLOWS", 0, |line| known(line.handshakes.accept_queue_overflows.total())),
     number("DROPS", 0, |line| known(line.handshakes.listen_drops)),
     number("RETRANSMITS", 6, |line| known(line.handshakes.synack_retransmits)),

@@ -9,8 +9,11 @@
 mod scenarios;
 
 mod command_line;
+mod jar;
+mod owners;
 mod privileges;
 mod raw_client;
+mod servers;
 
 use std::process::ExitCode;
 
@@ -22,9 +25,13 @@ use scenarios::{
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = servers::live() {
+        return code;
+    }
     let arguments = Arguments::from_args();
     report_panics();
     let mut trials = command_line::trials();
+    trials.extend(owners::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());
     trials.extend(without_bpf::trials());

@@ -1,6 +1,7 @@
 //! The daemon with less than root has.
 use std::{
     env, fs,
+    net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{self, Command},
@@ -18,7 +19,7 @@ use crate::{
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    trials_of!("privileges": anybody_else_is_told_what_is_missing, anybody_may_run_it_without_hooks)
+    trials_of!("privileges": anybody_else_is_told_what_is_missing, anybody_may_run_it_without_hooks, owners_that_may_not_be_seen_are_unknown)
 }
 
 /// `nobody`.
@@ -37,6 +38,26 @@ fn anybody_may_run_it_without_hooks() {
     let metrics = Daemon::start_command(command).scrape();
     let methods = metrics.label_values("tcp_backlog_accounting_info", "method");
     assert_eq!(methods, ["none"]);
+}
+
+/// And that is said once, however often it is read and however many processes come and go.
+fn owners_that_may_not_be_seen_are_unknown() {
+    let copy = PublicBinary::new("blind");
+    let of_root = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = of_root.local_addr().expect("its address").port().to_string();
+    let mut command = copy.as_nobody();
+    command.args(run_arguments(&["--plan", "none"]));
+    let daemon = Daemon::start_command(command);
+    for _ in 0..3 {
+        let metrics = daemon.scrape();
+        let label = |name: &str| metrics.label(name, &[("port", &port)], "process");
+        assert_eq!(label("tcp_backlog_listeners"), Some(""));
+        assert_eq!(label("tcp_backlog_port_owner_info"), None);
+    }
+    let log = daemon.log().text();
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("/proc/PID/fd")).collect();
+    let [complaint] = complaints.as_slice() else { panic!("not said once: {complaints:#?}") };
+    assert!(complaint.contains("CAP_SYS_PTRACE"), "{complaint}");
 }
 
 /// A copy of the binary that everybody may run: the build directory may be root's alone.

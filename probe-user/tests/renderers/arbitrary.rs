@@ -1,5 +1,5 @@
 //! Arbitrary models: any text where text is free, any count that a float can hold.
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
@@ -8,7 +8,7 @@ use tcp_backlog_probe::{
         Port, Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
-    sample::{LimitsSample, OwnCostSample, PortId},
+    sample::{LimitsSample, OwnCostSample, OwnerSample, PortId},
 };
 
 /// Counts up to 2^53, which a float holds exactly, small ones as often as large ones.
@@ -123,15 +123,29 @@ fn queues() -> impl Strategy<Value = Queues> {
     )
 }
 
+fn owner() -> impl Strategy<Value = OwnerSample> {
+    (any::<u32>(), text(), array::uniform6(option::of(text()))).prop_map(|(pid, process, facts)| {
+        let [command, application, unit, container, pod, user] = facts;
+        OwnerSample { pid, process, command, application, unit, container, pod, user }
+    })
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
     let backlog = (option::of(any::<i32>()), option::of(count()));
-    (any::<(u32, u32, u32)>(), backlog, handshakes(), queues()).prop_map(
-        |((accept_queue_length, accept_queue_limit, inode), (requested, somaxconn), handshakes, queues)| {
+    (any::<(u32, u32, u32)>(), backlog, option::of(owner()), handshakes(), queues()).prop_map(
+        |(
+            (accept_queue_length, accept_queue_limit, inode),
+            (requested, somaxconn),
+            owner,
+            handshakes,
+            queues,
+        )| {
             Listener {
                 accept_queue_length,
                 accept_queue_limit,
                 backlog: Backlog::new(requested, accept_queue_limit, somaxconn),
                 inode,
+                owner: owner.map(Arc::new),
                 handshakes,
                 queues,
             }
@@ -145,9 +159,20 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), queues(), rates(), collection::vec(listener(), 0..3), option::of(count()));
-    let port = |(id, (handshakes, queues, rates, listeners, syn_queue_length))| Port {
+    let rest = (
+        option::of(text()),
+        handshakes(),
+        queues(),
+        rates(),
+        collection::vec(listener(), 0..3),
+        option::of(count()),
+    );
+    let port = |(id, (process, handshakes, queues, rates, listeners, syn_queue_length)): (
+        PortId,
+        (Option<String>, _, _, _, _, _),
+    )| Port {
         id,
+        process: process.map(Arc::from),
         handshakes,
         queues,
         rates,

@@ -1,5 +1,5 @@
 //! Three hosts, as the golden files show them.
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use tcp_backlog_probe::{
     model::{
@@ -9,7 +9,7 @@ use tcp_backlog_probe::{
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
     render::BuildInfo,
-    sample::{LimitsSample, OwnCostSample, PortId},
+    sample::{LimitsSample, OwnCostSample, OwnerSample, PortId},
 };
 
 const HOST: u32 = 4_026_531_840;
@@ -49,17 +49,57 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
             accept_queue_limit,
             backlog: Backlog::default(),
             inode,
+            owner: None,
             handshakes: Handshakes::default(),
             queues: Queues::default(),
         }
     };
     Port {
         id: PortId { netns, address, port },
+        process: None,
         handshakes,
         queues: Queues::default(),
         rates: Rates::default(),
         listeners: queues.iter().enumerate().map(listener).collect(),
         syn_queue_length: (!queues.is_empty()).then_some(u64::from(port) % 10),
+    }
+}
+
+/// The same port, whose listeners belong to this process.
+fn owned(mut port: Port, owner: OwnerSample) -> Port {
+    let owner = Arc::new(owner);
+    port.process = Some(owner.process.as_str().into());
+    port.listeners.iter_mut().for_each(|listener| listener.owner = Some(Arc::clone(&owner)));
+    port
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// A service of the system.
+fn sshd() -> OwnerSample {
+    OwnerSample {
+        pid: 812,
+        process: "sshd".to_owned(),
+        command: text("sshd"),
+        unit: text("ssh.service"),
+        user: text("root"),
+        ..OwnerSample::default()
+    }
+}
+
+/// A Java server in a pod.
+fn tomcat() -> OwnerSample {
+    OwnerSample {
+        pid: 20_117,
+        process: "java".to_owned(),
+        command: text("org.apache.catalina.startup.Bootstrap"),
+        application: text("tomcat"),
+        unit: text("cri-containerd-3b6fa0e1c7d94c8f8f0c9a7b5e4d3c2b1a09f8e7d6c5b4a392817263544536ab.scope"),
+        container: text("3b6fa0e1c7d94c8f8f0c9a7b5e4d3c2b1a09f8e7d6c5b4a392817263544536ab"),
+        pod: text("1a2b3c4d-0011-2233-4455-66778899aabb"),
+        user: text("999"),
     }
 }
 
@@ -198,11 +238,11 @@ pub(crate) fn trampoline() -> Model {
             coverage: coverage(true, Accounting::KernelCounters),
         },
         ports: vec![
-            port(HOST, "0.0.0.0", 22, calm, &[(0, 128)]),
+            owned(port(HOST, "0.0.0.0", 22, calm, &[(0, 128)]), sshd()),
             Port {
                 queues: full_queues(),
                 rates: full_rates(),
-                ..port(HOST, "::", 8080, busy, &[(129, 128)])
+                ..owned(port(HOST, "::", 8080, busy, &[(129, 128)]), tomcat())
             },
         ],
         other: Some(all(0, 0, 0)),
@@ -228,7 +268,11 @@ pub(crate) fn tracepoint() -> Model {
     Model {
         plan: tracepoint_plan(),
         ports: vec![
-            port(HOST, "127.0.0.1", 9000, known(7, 0, Some(0), Some(0)), &[]),
+            // Closed: what is left is the name.
+            Port {
+                process: Some("php-fpm".into()),
+                ..port(HOST, "127.0.0.1", 9000, known(7, 0, Some(0), Some(0)), &[])
+            },
             port(HOST, "10.0.0.1", 443, known(90_210, 4, Some(37), Some(49)), &[(2, 511), (512, 511)]),
             port(HOST, "10.0.0.2", 443, known(90_210, 4, Some(0), Some(0)), &[(0, 511)]),
             port(CONTAINER, "fd00::1", 5432, known(12, 0, None, None), &[]),

@@ -134,7 +134,9 @@ pub(crate) fn ten_thousand_listeners_that_come_and_go(setup: &Setup) {
             // A child that cannot inherit the port any more is a listen drop (__inet_inherit_port()).
             let unbound = moment.kernel.listen_drops - moment.kernel.listen_overflows;
             let missing = forgotten.and_then(|forgotten| opened.checked_sub(forgotten));
-            ensure(missing.is_some_and(|missing| missing <= allowed + unbound), || {
+            // A softirq that interrupts the kprobes of listen() goes unseen (docs/ARCHITECTURE.md).
+            let hidden = if setup.plan == "kprobe" { COMING_AND_GOING / 1_000 } else { 0 };
+            ensure(missing.is_some_and(|missing| missing <= allowed + unbound + hidden), || {
                 format!("{forgotten:?} closed unaccepted of {opened}")
             })?;
         }

@@ -17,6 +17,7 @@ pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod namespaces;
 pub(crate) mod overflow;
+pub(crate) mod owners;
 pub(crate) mod process;
 pub(crate) mod proof;
 pub(crate) mod queues;
@@ -144,6 +145,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     limits::the_counters_of_the_network_softirq_only_grow,
     limits::the_limit_of_the_queue_before_all_sockets,
     synack_retransmits::every_synack_that_is_sent_again,
+    owners::a_port_that_closes_keeps_its_name_and_its_totals,
     process::sigterm_and_sigint_are_the_ordinary_end,
     process::two_daemons_at_once,
 ];

@@ -5,6 +5,7 @@
 mod bpf_linker;
 mod debian;
 pub(crate) mod emulator;
+mod java;
 pub(crate) mod kernels;
 mod rust_source;
 
@@ -45,6 +46,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.purpose != Some(Purpose::Build) {
         provide_lab()?;
     }
+    if arguments.purpose.is_none() {
+        println!("setup: java: {}", java()?.display());
+    }
     Ok(())
 }
 
@@ -73,6 +77,11 @@ pub(crate) fn build_tools() -> Result<(Compiler, Toolchain)> {
     let toolchain = Toolchain::find(&compiler, cache.root())
         .map_err(|missing| anyhow!("setup: {missing} is still missing"))?;
     Ok((compiler, toolchain))
+}
+
+/// A `java` for the tests on this machine's kernel.
+pub(crate) fn java() -> Result<PathBuf> {
+    java::provide(&Cache::open()?)
 }
 
 /// What booting kernels needs.

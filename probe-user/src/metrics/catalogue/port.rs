@@ -1,11 +1,11 @@
 //! Metrics of a listening port.
 use super::super::{
     Group, Kind,
-    Label::{self, Address, Cause, Netns, Port, Stage},
+    Label::{self, Address, Application, Cause, Command, Container, Netns, Pod, Port, Process, Stage, User},
     Metric, Needs, Unit,
 };
 
-pub(super) const PORT_LABELS: &[Label] = &[Netns, Address, Port];
+pub(super) const PORT_LABELS: &[Label] = &[Netns, Address, Port, Process];
 
 /// A counter of a listening port: the commonest shape.
 pub(super) const fn port_counter(name: &'static str, needs: Needs, help: &'static str) -> Metric {
@@ -67,7 +67,7 @@ pub const LAST_ACK_RECEIVED: Metric = port_counter(
 
 /// SYNs that were dropped.
 pub const SYN_DROPPED: Metric = Metric {
-    labels: &[Netns, Address, Port, Cause],
+    labels: &[Netns, Address, Port, Process, Cause],
     ..port_counter(
         "tcp_backlog_syn_dropped_total",
         Needs::FullPlan,
@@ -109,7 +109,7 @@ pub const SYN_QUEUE_FULL_COOKIES: Metric = port_counter(
 
 /// Last ACKs for which no child socket was made.
 pub const LAST_ACK_REFUSED: Metric = Metric {
-    labels: &[Netns, Address, Port, Cause],
+    labels: &[Netns, Address, Port, Process, Cause],
     ..port_counter(
         "tcp_backlog_last_ack_refused_total",
         Needs::AnyPlan,
@@ -170,7 +170,7 @@ pub const CONNECTIONS_REFUSED: Metric = port_counter(
 
 /// Packets refused because the accept queue was full.
 pub const ACCEPT_QUEUE_OVERFLOWS: Metric = Metric {
-    labels: &[Netns, Address, Port, Stage],
+    labels: &[Netns, Address, Port, Process, Stage],
     ..port_counter(
         "tcp_backlog_accept_queue_overflows_total",
         Needs::AnyPlan,
@@ -233,3 +233,18 @@ pub const LISTENERS: Metric = port_gauge(
     "Sockets that listen on the port at this moment, from a sock_diag dump of its network \
      namespace. More than one: they share the port with SO_REUSEPORT.",
 );
+
+/// Whose the port is.
+pub const PORT_OWNER_INFO: Metric = Metric {
+    name: "tcp_backlog_port_owner_info",
+    kind: Kind::Info,
+    unit: Unit::Number,
+    help: "The process that the port belongs to while it is open, found by the open files in /proc/PID/fd: its name, \
+           the notable part of its command line (of a JVM the main class or jar file, of an interpreter the script), \
+           the application server or framework if it is a known one, systemd unit, container and Kubernetes pod by \
+           /proc/PID/cgroup, and user. Of several processes it is the one with the lowest number. What a process \
+           has not is an empty label.",
+    labels: &[Netns, Address, Port, Process, Command, Application, Label::Unit, Container, Pod, User],
+    needs: Needs::Nothing,
+    group: Group::Port,
+};

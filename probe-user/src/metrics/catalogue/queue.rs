@@ -2,7 +2,7 @@
 use super::{
     super::{
         Group, Kind,
-        Label::{Address, Bound, Netns, Port, Window},
+        Label::{Address, Bound, Netns, Port, Process, Window},
         Metric, Needs, Unit,
     },
     port::{PORT_LABELS, port_counter},
@@ -57,7 +57,7 @@ pub const ACCEPT_QUEUE_FILL: Metric = Metric {
 
 /// The highest length of the accept queue in a window.
 pub const ACCEPT_QUEUE_PEAK: Metric = Metric {
-    labels: &[Netns, Address, Port, Window],
+    labels: &[Netns, Address, Port, Process, Window],
     ..queue_gauge(
         "tcp_backlog_accept_queue_peak",
         Needs::QueueEvents,
@@ -109,7 +109,7 @@ pub const BACKLOG_ATTAINABLE: Metric = queue_gauge(
 /// Which limit made the backlog what it is.
 pub const BACKLOG_BOUND_INFO: Metric = Metric {
     kind: Kind::Info,
-    labels: &[Netns, Address, Port, Bound],
+    labels: &[Netns, Address, Port, Process, Bound],
     ..queue_gauge(
         "tcp_backlog_backlog_bound_info",
         Needs::FullPlan,
@@ -121,7 +121,7 @@ pub const BACKLOG_BOUND_INFO: Metric = Metric {
 
 /// The highest length of the SYN queue in a window.
 pub const SYN_QUEUE_PEAK: Metric = Metric {
-    labels: &[Netns, Address, Port, Window],
+    labels: &[Netns, Address, Port, Process, Window],
     ..queue_gauge(
         "tcp_backlog_syn_queue_peak",
         Needs::FullPlan,

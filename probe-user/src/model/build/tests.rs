@@ -1,9 +1,11 @@
 //! Samples made by hand, and what the model makes of them.
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     model::{History, attribution::Unattributed},
     sample::{
-        HostSample, ListenerSample, NetstatSample, SocketTotals, SoftnetSample, SynQueueSample,
+        HostSample, ListenerSample, NetstatSample, OwnerSample, SocketTotals, SoftnetSample, SynQueueSample,
         SynQueuesSample,
     },
 };
@@ -173,6 +175,23 @@ fn a_listener_has_its_own_part_in_its_ports_totals() {
     let parts: Vec<_> = port(&model, 80).listeners.iter().map(|one| one.handshakes.established).collect();
     // Inodes 5 and 6: the one has had two rows, the other none.
     assert_eq!(parts, [Some(3), None]);
+}
+
+#[test]
+fn a_listener_has_its_owner_and_a_port_the_name_that_is_remembered() {
+    let mut sample = sample();
+    let owner = |pid, process: &str| {
+        Arc::new(OwnerSample { pid, process: process.to_owned(), ..OwnerSample::default() })
+    };
+    sample.owners = BTreeMap::from([(5, owner(12, "b")), (6, owner(11, "a"))]);
+    let findings = Findings { processes: BTreeMap::from([(id(82), "closed".into())]), ..Findings::default() };
+    let model = Model::new(&sample, &plan(Accounting::None, true), &findings);
+    let pids: Vec<_> =
+        port(&model, 80).listeners.iter().map(|one| one.owner.as_ref().map(|owner| owner.pid)).collect();
+    assert_eq!(pids, [Some(12), Some(11)]);
+    assert_eq!(port(&model, 80).owner().map(|owner| owner.pid), Some(11));
+    assert_eq!((port(&model, 81).owner(), port(&model, 81).process.as_deref()), (None, None));
+    assert_eq!(port(&model, 82).process.as_deref(), Some("closed"));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) const ESTABLISHED: Hook = Hook {
             places: &[
                 &[fentry!("inet_csk_complete_hashdance", SOCK)],
                 &[fexit("fexit_inet_csk_complete_hashdance", HASHDANCE, &[4], SOCK)],
+                &[fentry!("inet_csk_reqsk_queue_add", SOCK_AND_CHILD)],
                 &[fexit("fexit_inet_csk_reqsk_queue_add", QUEUE_ADD, &[3], SOCK_AND_CHILD)],
             ],
             needs: &[Socket],

@@ -93,11 +93,16 @@ impl Metrics {
         self.series.iter().filter_map(|series| series.labels.get("netns")?.parse().ok()).collect()
     }
 
-    /// Every total of a namespace and its ports, by name and labels.
+    /// Every total of a namespace and its ports, by name and labels; but not by the process, which may get
+    /// known later or change.
     pub(crate) fn totals_of_namespace(&self, netns: u64) -> Vec<(String, u64)> {
+        let identity = |series: &Series| {
+            let labels = series.labels.iter().filter(|(label, _)| *label != "process");
+            format!("{} {:?}", series.name, labels.collect::<Vec<_>>())
+        };
         self.with_labels_any_name(&[("netns", &netns.to_string())])
             .filter(|series| series.name.ends_with("_total"))
-            .map(|series| (format!("{} {:?}", series.name, series.labels), series.as_count()))
+            .map(|series| (identity(series), series.as_count()))
             .collect()
     }
 
