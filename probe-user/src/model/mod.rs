@@ -6,6 +6,7 @@ pub mod attribution;
 pub mod audit;
 pub mod build;
 pub mod port;
+pub mod recommendation;
 
 use std::collections::BTreeMap;
 
