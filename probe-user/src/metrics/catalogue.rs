@@ -3,8 +3,9 @@
 //! A renderer refers to these constants, so a name cannot be misspelt. Every help text names the
 //! kernel's source of the number.
 mod port;
+mod series;
 
-pub use self::port::*;
+pub use self::{port::*, series::*};
 use super::{
     Group, Kind, Label,
     Label::{Counter, Hook, Kernel, Method, Netns, Reason, Variant, Version},
@@ -238,6 +239,7 @@ pub const CATALOGUE: &[Metric] = &[
     ACCEPT_QUEUE_LENGTH,
     ACCEPT_QUEUE_LIMIT,
     LISTENERS,
+    BACKLOG_RECOMMENDED,
     NETNS_LISTEN_OVERFLOWS,
     NETNS_LISTEN_DROPS,
     NETNS_UNATTRIBUTED_OVERFLOWS,
@@ -252,6 +254,8 @@ pub const CATALOGUE: &[Metric] = &[
     MAPS_MEMORY,
     LISTENER_ROWS,
     LISTENER_ROWS_LIMIT,
+    PORTS,
+    PORTS_IN_OTHER,
     PROCESS_CPU,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,

@@ -9,6 +9,7 @@ use probe_common::{handshake::HandshakeCounters, loss::Loss};
 use super::{
     Findings, Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
     attribution::{Attributed, Attribution},
+    series::Exposure,
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
@@ -33,6 +34,8 @@ impl Model {
             id: *id,
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
+            backlog_recommended: None,
+            series: Exposure::default(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();
         ports.sort_by_key(|port| order(&port.id));
@@ -47,6 +50,7 @@ impl Model {
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
+            series: None,
         }
     }
 }

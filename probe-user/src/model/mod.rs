@@ -7,8 +7,10 @@ pub mod audit;
 pub mod build;
 pub mod port;
 pub mod recommendation;
+pub mod series;
+pub mod totals;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,7 @@ pub use self::port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynD
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    series::{Series, SeriesHistory, SeriesWishes},
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
@@ -39,6 +42,9 @@ pub struct Model {
     pub read_errors: Vec<String>,
     /// What the daemon itself costs.
     pub own_cost: OwnCostSample,
+    /// How the ports are shared out between Prometheus' series; `None` where each has its own.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What is remembered from sample to sample.
@@ -46,6 +52,7 @@ pub struct Model {
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
+    series: SeriesHistory,
 }
 
 /// What a history knows after a sample.
@@ -58,12 +65,23 @@ pub struct Findings {
 }
 
 impl History {
+    /// One that knows nothing yet.
+    #[must_use]
+    pub fn new(series: SeriesWishes) -> Self {
+        Self { series: SeriesHistory::new(series), ..Self::default() }
+    }
+
     /// Takes in a sample that was read with these hooks.
     pub fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Findings {
         Findings {
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
         }
+    }
+
+    /// Says in a model which of its ports have series of their own: [`SeriesHistory::share_out`].
+    pub fn share_out_series(&mut self, model: &mut Model, now: Duration) {
+        self.series.share_out(model, now);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One listening port, as every renderer sees it.
 use serde::{Deserialize, Serialize};
 
+use super::series::Exposure;
 use crate::sample::PortId;
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
@@ -14,6 +15,13 @@ pub struct Port {
     pub handshakes: Handshakes,
     /// The sockets that listen there now; empty when it is closed.
     pub listeners: Vec<Listener>,
+    /// The backlog that the worst burst of the last day would have needed, with something to spare; `None` where nobody
+    /// wanted a place.
+    #[serde(default)]
+    pub backlog_recommended: Option<u64>,
+    /// What Prometheus is shown of it; left out where that is all.
+    #[serde(default, skip_serializing_if = "Exposure::is_whole")]
+    pub series: Exposure,
 }
 
 /// Totals of handshakes since the hooks were attached. `probe_common::handshake::HandshakeCounters`

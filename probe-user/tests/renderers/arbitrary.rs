@@ -6,6 +6,7 @@ use tcp_backlog_probe::{
     model::{
         Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
         audit::AuditedCounter,
+        series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{OwnCostSample, PortId},
@@ -83,9 +84,29 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         address,
         port,
     });
-    let rest = (handshakes(), collection::vec(listener(), 0..3));
+    let rest = (handshakes(), collection::vec(listener(), 0..3), option::of(count()), exposure());
     collection::btree_map(id, rest, 0..8).prop_map(|ports| {
-        ports.into_iter().map(|(id, (handshakes, listeners))| Port { id, handshakes, listeners }).collect()
+        let ports = ports.into_iter().map(|(id, (handshakes, listeners, backlog_recommended, series))| {
+            Port { id, handshakes, listeners, backlog_recommended, series }
+        });
+        ports.collect()
+    })
+}
+
+fn totals() -> impl Strategy<Value = PortTotals> {
+    handshakes().prop_map(|handshakes| PortTotals { handshakes })
+}
+
+fn exposure() -> impl Strategy<Value = Exposure> {
+    let part = option::of(totals().prop_map(Box::new));
+    (any::<bool>(), part).prop_map(|(own, totals)| Exposure { own, totals })
+}
+
+fn series() -> impl Strategy<Value = Series> {
+    (count(), count(), option::of(totals())).prop_map(|(ports, ports_in_other, other)| Series {
+        ports,
+        ports_in_other,
+        other,
     })
 }
 
@@ -159,8 +180,9 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
     // Quarters of a second: JSON's decimal fractions hold them exactly.
     let seconds = any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0);
     let cost = (option::of(count()), option::of(seconds));
-    (plan(), ports(), option::of(handshakes()), namespaces(), losses, cost).prop_map(
-        |(plan, ports, other, namespaces, losses, (bytes, seconds))| Model {
+    let others = (option::of(handshakes()), option::of(series()));
+    (plan(), ports(), others, namespaces(), losses, cost).prop_map(
+        |(plan, ports, (other, series), namespaces, losses, (bytes, seconds))| Model {
             plan,
             ports,
             other,
@@ -175,6 +197,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
                 map_bytes: bytes,
                 listener_rows: bytes.map(|bytes| (bytes, bytes)),
             },
+            series,
         },
     )
 }

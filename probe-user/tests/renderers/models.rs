@@ -5,6 +5,7 @@ use tcp_backlog_probe::{
     model::{
         Handshakes, LastAckRefused, Listener, Model, Namespace, Overflows, Port, SynDropped,
         audit::AuditedCounter,
+        series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
@@ -50,6 +51,8 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
         id: PortId { netns, address, port },
         handshakes,
         listeners: queues.iter().enumerate().map(listener).collect(),
+        backlog_recommended: None,
+        series: Exposure::default(),
     }
 }
 
@@ -146,6 +149,7 @@ pub(crate) fn trampoline() -> Model {
         losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("listener_map_full".to_owned(), 0)]),
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
+        series: None,
     }
 }
 
@@ -159,12 +163,20 @@ pub(crate) fn tracepoint() -> Model {
         listen_drops: drops,
         ..Handshakes::default()
     };
+    // One has no series of its own, and another has some for a part of its counts only.
+    let mut calm = port(HOST, "10.0.0.2", 443, known(90_210, 4, Some(0), Some(0)), &[(0, 511)]);
+    calm.series.own = false;
+    let mut busy = port(HOST, "10.0.0.1", 443, known(90_210, 4, Some(37), Some(49)), &[(2, 511), (512, 511)]);
+    let late = PortTotals { handshakes: known(90_000, 4, Some(37), Some(49)) };
+    busy.series.totals = Some(Box::new(late));
+    busy.backlog_recommended = Some(4_096);
+    let other = PortTotals { handshakes: known(90_425, 4, Some(0), Some(0)) };
     Model {
         plan: tracepoint_plan(),
         ports: vec![
             port(HOST, "127.0.0.1", 9000, known(7, 0, Some(0), Some(0)), &[]),
-            port(HOST, "10.0.0.1", 443, known(90_210, 4, Some(37), Some(49)), &[(2, 511), (512, 511)]),
-            port(HOST, "10.0.0.2", 443, known(90_210, 4, Some(0), Some(0)), &[(0, 511)]),
+            busy,
+            calm,
             port(CONTAINER, "fd00::1", 5432, known(12, 0, None, None), &[]),
         ],
         other: Some(known(5, 0, None, None)),
@@ -172,6 +184,7 @@ pub(crate) fn tracepoint() -> Model {
         losses: BTreeMap::from([("listener_map_full".to_owned(), 5)]),
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
+        series: Some(Series { ports: 4, ports_in_other: 1, other: Some(other) }),
     }
 }
 
@@ -227,6 +240,7 @@ pub(crate) fn without_bpf() -> Model {
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
+        series: Some(Series { ports: 1, ports_in_other: 0, other: None }),
     }
 }
 
