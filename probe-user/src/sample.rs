@@ -73,6 +73,10 @@ pub struct HookSample {
     pub other: HandshakeCounters,
     /// Counts that are missing, by the label of `probe_common::loss::Loss`.
     pub losses: BTreeMap<String, u64>,
+    /// The largest number of connections that wanted a place in one listener's accept queue at once, since a moment ago;
+    /// nothing of ports where nobody did.
+    #[serde(default, with = "as_pairs")]
+    pub demands: BTreeMap<PortId, u64>,
 }
 
 /// Totals of one listening socket.

@@ -30,7 +30,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut probe = arguments.attach.attach(false)?;
+    let mut probe = arguments.attach.attach_once()?;
     thread::sleep(Duration::from_secs_f64(arguments.seconds));
     let model = probe.read();
     to_stdout(|out: &mut io::StdoutLock<'_>| {

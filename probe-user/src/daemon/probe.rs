@@ -7,7 +7,9 @@ use std::{
 
 use tracing::{info, warn};
 
+use super::recommendations::Recommendations;
 use crate::{
+    config::Config,
     host::{self, capabilities::Capabilities},
     kernel::{self, KernelBtf, ProbeMaps},
     model::{History, Model},
@@ -25,6 +27,7 @@ pub struct Probe {
     map_bytes: Option<u64>,
     plan: PlanOutcome,
     history: History,
+    recommendations: Recommendations,
     started: Instant,
     tended: Option<Duration>,
     /// The most rows in use since free memory was given back.
@@ -45,14 +48,15 @@ const MOST_LOGGED_ERRORS: usize = 256;
 impl Probe {
     /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
     #[must_use]
-    pub fn attach(wishes: Wishes, kernel_log: bool) -> Self {
+    pub fn attach(wishes: Wishes, config: &Config, kernel_log: bool) -> Self {
         let (maps, plan) = attach(wishes, kernel_log);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
         let mut probe = Self {
             maps,
             map_bytes,
             plan,
-            history: History::default(),
+            history: History::new(config.series.clone()),
+            recommendations: Recommendations::new(config.state_file.as_deref()),
             started: Instant::now(),
             tended: None,
             most_rows: 0,
@@ -101,7 +105,10 @@ impl Probe {
         }
         self.log_new_errors(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
-        let model = Model::new(&sample, &self.plan, &findings);
+        let mut model = Model::new(&sample, &self.plan, &findings);
+        let now = self.started.elapsed();
+        self.history.share_out_series(&mut model, now);
+        self.recommendations.update(&sample, &mut model, now);
         self.tend(&sample);
         model
     }

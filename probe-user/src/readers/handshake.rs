@@ -108,7 +108,14 @@ pub fn join(
     other: HandshakeCounters,
     losses: BTreeMap<String, u64>,
 ) -> HookSample {
-    HookSample { ports: after.ports, ports_before: before.ports, sockets: after.sockets, other, losses }
+    HookSample {
+        ports: after.ports,
+        ports_before: before.ports,
+        sockets: after.sockets,
+        other,
+        losses,
+        demands: BTreeMap::new(),
+    }
 }
 
 /// The address of a key: `skc_rcv_saddr` is in network order and in the first four bytes.

@@ -9,6 +9,7 @@
 mod scenarios;
 
 mod command_line;
+mod configured;
 mod privileges;
 mod raw_client;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     report_panics();
     let mut trials = command_line::trials();
+    trials.extend(configured::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());
     trials.extend(without_bpf::trials());
