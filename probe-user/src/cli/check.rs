@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut probe = arguments.attach.attach(false)?;
+    let mut probe = arguments.attach.attach_once()?;
     if arguments.prove {
         return run_proof(&mut probe, arguments.json);
     }

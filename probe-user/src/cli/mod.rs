@@ -4,12 +4,16 @@ mod metrics;
 mod run;
 mod snapshot;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    config::{self, Config, Overrides},
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
     logging::LogFormat,
@@ -68,6 +72,25 @@ struct AttachArguments {
         env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS"
     )]
     accept_wait_connections: u32,
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
+/// What is to be done beside being attached: the file, and what comes before it.
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// A configuration file in TOML
+    #[arg(long, value_name = "FILE", env = "TCP_BACKLOG_PROBE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The most ports with series of their own in /metrics, the busiest; the others are in the row `other` [default: 512]
+    #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_PORTS_LIMIT")]
+    ports_limit: Option<usize>,
+}
+
+impl ConfigArguments {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(config::load(self.config.as_deref(), Overrides { ports_limit: self.ports_limit })?)
+    }
 }
 
 impl AttachArguments {
@@ -80,7 +103,7 @@ impl AttachArguments {
     }
 
     /// Attaches; refuses at once where the user most likely forgot `sudo`.
-    fn attach(&self, kernel_log: bool) -> anyhow::Result<Probe> {
+    fn attach(&self, config: &Config, kernel_log: bool) -> anyhow::Result<Probe> {
         let capabilities = Capabilities::read();
         // Root whose capabilities were taken away knows what it does: it is served what is left.
         let is_root = rustix::process::geteuid().is_root();
@@ -91,7 +114,12 @@ impl AttachArguments {
                  --plan none for what sock_diag and /proc tell anybody"
             );
         }
-        Ok(Probe::attach(self.wishes(), kernel_log))
+        Ok(Probe::attach(self.wishes(), config, kernel_log))
+    }
+
+    /// Attaches for a moment. The state file is the daemon's alone.
+    fn attach_once(&self) -> anyhow::Result<Probe> {
+        self.attach(&Config { state_file: None, ..self.config.load()? }, false)
     }
 }
 

@@ -52,11 +52,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = arguments.attach.config.load()?;
     let signals = Signals::install()?;
     let server = Server::bind(arguments.listen).await?;
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
-    let mut probe = tokio::task::block_in_place(|| arguments.attach.attach(kernel_log))?;
+    let mut probe = tokio::task::block_in_place(|| arguments.attach.attach(&config, kernel_log))?;
     log_plan(probe.plan());
     if kernel_log {
         probe.forward_kernel_log();

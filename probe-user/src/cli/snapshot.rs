@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.schema {
         return to_stdout(|out| json::write_schema(out));
     }
-    let mut probe = arguments.attach.attach(false)?;
+    let mut probe = arguments.attach.attach_once()?;
     thread::sleep(Duration::from_secs_f64(arguments.seconds));
     let model = probe.read();
     to_stdout(|out: &mut io::StdoutLock<'_>| {

@@ -8,8 +8,10 @@
 //! the collector ends before it.
 pub mod collector;
 pub mod probe;
+mod recommendations;
 pub mod serve;
 pub mod signals;
+pub mod state_file;
 
 pub use self::{
     collector::{Collector, ReadModel},

@@ -7,7 +7,9 @@ use std::{
 
 use tracing::{info, warn};
 
+use super::recommendations::Recommendations;
 use crate::{
+    config::Config,
     host::{self, capabilities::Capabilities},
     kernel::{self, KernelBtf, ProbeMaps},
     model::{History, Model},
@@ -32,6 +34,7 @@ pub struct Probe {
     history: History,
     syn_queues: SynQueueReader,
     owners: OwnerReader,
+    recommendations: Recommendations,
     started: Instant,
     tended: Option<Duration>,
     /// The most rows in use since free memory was given back.
@@ -52,7 +55,7 @@ const MOST_LOGGED_ERRORS: usize = 256;
 impl Probe {
     /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
     #[must_use]
-    pub fn attach(wishes: Wishes, kernel_log: bool) -> Self {
+    pub fn attach(wishes: Wishes, config: &Config, kernel_log: bool) -> Self {
         let (maps, plan) = attach(wishes, kernel_log);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
         let syn_queues = SynQueueReader::new(plan.coverage.syn_queued);
@@ -60,9 +63,10 @@ impl Probe {
             maps,
             map_bytes,
             plan,
-            history: History::default(),
             syn_queues,
             owners: OwnerReader::default(),
+            history: History::new(config.series.clone()),
+            recommendations: Recommendations::new(config.state_file.as_deref()),
             started: Instant::now(),
             tended: None,
             most_rows: 0,
@@ -117,7 +121,10 @@ impl Probe {
         self.read_owners(&mut sample);
         self.log_new_errors(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
-        let model = Model::new(&sample, &self.plan, &findings);
+        let mut model = Model::new(&sample, &self.plan, &findings);
+        let now = self.started.elapsed();
+        self.history.share_out_series(&mut model, now);
+        self.recommendations.update(&mut model, now);
         self.tend(listening.as_ref());
         model
     }

@@ -1,5 +1,5 @@
 //! The HTTP server from its first to its last connection.
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use axum::serve::Listener;
@@ -75,22 +75,28 @@ impl Server {
     ) -> anyhow::Result<()> {
         info!(address = %self.local_addr()?, "listening");
         let collector_ended = collector.ended();
+        let saved = collector.ended();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = axum::serve(self.listener, web::router(Arc::new(collector), build))
             .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
-        let mut server = pin!(server.into_future());
+        let mut server = Box::pin(server.into_future());
         let defect = tokio::select! {
             () = shutdown => false,
             () = collector_ended => true,
-            ended = &mut server => {
+            ended = server.as_mut() => {
                 ended.context("the HTTP server failed")?;
                 bail!("the HTTP server ended of itself");
             }
         };
         drop(stop);
-        match timeout(self.grace, server).await {
+        match timeout(self.grace, server.as_mut()).await {
             Ok(ended) => ended.context("the HTTP server failed")?,
             Err(_) => warn!("answers were still under way after {:?}", self.grace),
+        }
+        // Nobody is left to ask: the collector's thread ends, and saves what it has learnt.
+        drop(server);
+        if timeout(self.grace, saved).await.is_err() {
+            warn!("a reading is still under way after {:?}; what was learnt last is not saved", self.grace);
         }
         if defect {
             bail!("the collector has ended; nothing is measured any more");

@@ -5,8 +5,9 @@
 mod limits;
 mod port;
 mod queue;
+mod series;
 
-pub use self::{limits::*, port::*, queue::*};
+pub use self::{limits::*, port::*, queue::*, series::*};
 use super::{
     Group, Kind, Label,
     Label::{Counter, Hook, Kernel, Method, Netns, Reason, Variant, Version},
@@ -254,6 +255,7 @@ pub const CATALOGUE: &[Metric] = &[
     SYN_QUEUE_LENGTH,
     SYN_QUEUE_LIMIT,
     LISTENERS,
+    BACKLOG_RECOMMENDED,
     PORT_OWNER_INFO,
     NETNS_LISTEN_OVERFLOWS,
     NETNS_LISTEN_DROPS,
@@ -279,6 +281,8 @@ pub const CATALOGUE: &[Metric] = &[
     MAPS_MEMORY,
     LISTENER_ROWS,
     LISTENER_ROWS_LIMIT,
+    PORTS,
+    PORTS_IN_OTHER,
     PROCESS_CPU,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,

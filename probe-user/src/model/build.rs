@@ -7,9 +7,10 @@ use std::{
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use super::{
-    Backlog, Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, Queues,
-    SynDropped,
+    Backlog, Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port,
+    QueueCounts, Queues, SynDropped,
     attribution::{Attributed, Attribution},
+    series::Exposure,
     syn_queue,
 };
 use crate::{
@@ -41,6 +42,8 @@ impl Model {
             rates: findings.rates.get(id).copied().unwrap_or_default(),
             listeners: listeners.get(id).cloned().unwrap_or_default(),
             syn_queue_length: syn_queues.get(id).copied(),
+            backlog_recommended: None,
+            series: Exposure::default(),
         };
         let mut ports: Vec<_> = ids.into_iter().map(port).collect();
         ports.sort_by_key(|port| order(&port.id));
@@ -60,6 +63,7 @@ impl Model {
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
+            series: None,
         }
     }
 }
@@ -134,13 +138,10 @@ fn port_queues(id: &PortId, sample: &Sample, coverage: &Coverage) -> Queues {
     }
 }
 
-/// The totals of the queues in the `other` row; what is no total would be of no one queue.
-fn other_queues(sample: &Sample, coverage: &Coverage) -> Queues {
-    let Some(hooks) = sample.hooks.as_ref() else { return Queues::default() };
-    let totals = QueueSample { totals: hooks.other_queues, ..QueueSample::default() };
-    let Queues { accepted, accept_wait, accept_queue_fill, .. } =
-        Queues::new(&totals, coverage, &sample.taken);
-    Queues { accepted, accept_wait, accept_queue_fill, ..Queues::default() }
+/// The totals of the queues in the `other` row.
+fn other_queues(sample: &Sample, coverage: &Coverage) -> QueueCounts {
+    let hooks = sample.hooks.as_ref();
+    hooks.map(|hooks| QueueCounts::new(&hooks.other_queues, coverage)).unwrap_or_default()
 }
 
 /// The totals of one port; all unknown where they may be in the `other` row.

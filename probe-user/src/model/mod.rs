@@ -11,9 +11,12 @@ pub mod port;
 pub mod process_names;
 pub mod queue;
 pub mod rate;
+pub mod recommendation;
+pub mod series;
 mod syn_queue;
+pub mod totals;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,12 +27,13 @@ use self::{
     host::SoftnetTotals,
     process_names::ProcessNames,
     rate::Speedometer,
+    series::{Series, SeriesHistory, SeriesWishes},
 };
 pub use self::{
     backlog::{Backlog, BacklogBound},
     host::{Host, Softnet},
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
-    queue::{Histogram, Peaks, Queues},
+    queue::{Histogram, Peaks, QueueCounts, Queues},
     rate::Rates,
 };
 use crate::{
@@ -46,9 +50,9 @@ pub struct Model {
     pub ports: Vec<Port>,
     /// Totals of the ports past the map's budget; `None` without hooks.
     pub other: Option<Handshakes>,
-    /// What is known of their queues: totals only.
+    /// Totals of their queues.
     #[serde(default)]
-    pub other_queues: Queues,
+    pub other_queues: QueueCounts,
     /// Every network namespace that was found.
     pub namespaces: Vec<Namespace>,
     /// What holds for the whole host.
@@ -60,6 +64,9 @@ pub struct Model {
     pub read_errors: Vec<String>,
     /// What the daemon itself costs.
     pub own_cost: OwnCostSample,
+    /// How the ports are shared out between Prometheus' series; `None` where each has its own.
+    #[serde(default)]
+    pub series: Option<Series>,
 }
 
 /// What is remembered from sample to sample.
@@ -70,6 +77,7 @@ pub struct History {
     process_names: ProcessNames,
     speedometer: Speedometer,
     softnet: SoftnetTotals,
+    series: SeriesHistory,
 }
 
 /// What a history knows after a sample.
@@ -88,6 +96,12 @@ pub struct Findings {
 }
 
 impl History {
+    /// One that knows nothing yet.
+    #[must_use]
+    pub fn new(series: SeriesWishes) -> Self {
+        Self { series: SeriesHistory::new(series), ..Self::default() }
+    }
+
     /// Takes in a sample that was read with these hooks.
     pub fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Findings {
         Findings {
@@ -97,6 +111,11 @@ impl History {
             softnet: sample.host.softnet.as_deref().map(|softnet| self.softnet.observe(softnet)),
             processes: self.process_names.observe(sample),
         }
+    }
+
+    /// Says in a model which of its ports have series of their own: [`SeriesHistory::share_out`].
+    pub fn share_out_series(&mut self, model: &mut Model, now: Duration) {
+        self.series.share_out(model, now);
     }
 }
 

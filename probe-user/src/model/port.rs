@@ -4,7 +4,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{backlog::Backlog, queue::Queues, rate::Rates};
+use super::{backlog::Backlog, queue::Queues, rate::Rates, series::Exposure};
 use crate::sample::{OwnerSample, PortId};
 
 /// What is known of one listening port. `None` is "cannot be known here", never zero.
@@ -31,6 +31,13 @@ pub struct Port {
     /// Handshakes that wait for their last ACK, of all its listeners; `None` for a closed port.
     #[serde(default)]
     pub syn_queue_length: Option<u64>,
+    /// The backlog that the worst burst of the last day would have needed, with something to spare; `None` where nobody
+    /// wanted a place.
+    #[serde(default)]
+    pub backlog_recommended: Option<u64>,
+    /// What Prometheus is shown of it; left out where that is all.
+    #[serde(default, skip_serializing_if = "Exposure::is_whole")]
+    pub series: Exposure,
 }
 
 impl Port {

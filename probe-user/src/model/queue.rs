@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     plan::outcome::Coverage,
-    sample::{Instants, PeakSample, QueueSample},
+    sample::{Instants, PeakSample, QueueSample, QueueTotals},
 };
 
 /// What is known of queues. `None` is "cannot be known here", never zero. Of several listeners the totals are sums,
@@ -13,12 +13,9 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Queues {
-    /// Connections that accept() returned.
-    pub accepted: Option<u64>,
-    /// How long accepted connections had been in the accept queue, in seconds.
-    pub accept_wait: Option<Histogram>,
-    /// How full the accept queue was each time that a connection was put in it, as a fraction of its limit.
-    pub accept_queue_fill: Option<Histogram>,
+    /// What only grows.
+    #[serde(flatten)]
+    pub counts: QueueCounts,
     /// The highest lengths of the accept queue.
     pub accept_queue_peaks: Option<Peaks>,
     /// The highest lengths of the SYN queue.
@@ -30,6 +27,18 @@ pub struct Queues {
     /// The most places that were wanted in one listener's accept queue at once in the last two minutes or so: the
     /// connections in it and those that were refused within a second.
     pub demand: Option<u32>,
+}
+
+/// Totals of queues, since the hooks were attached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QueueCounts {
+    /// Connections that accept() returned.
+    pub accepted: Option<u64>,
+    /// How long accepted connections had been in the accept queue, in seconds.
+    pub accept_wait: Option<Histogram>,
+    /// How full the accept queue was each time that a connection was put in it, as a fraction of its limit.
+    pub accept_queue_fill: Option<Histogram>,
 }
 
 /// How often something was how large.
@@ -90,14 +99,24 @@ impl Queues {
         let QueueSample { totals, state } = sample;
         let (accept_queue, accepted) = (coverage.accept_queue_depth, coverage.accepted);
         Self {
-            accepted: accepted.then_some(totals.accepted),
-            accept_wait: accepted.then(|| wait(&totals.wait, totals.wait_sum)),
-            accept_queue_fill: accept_queue.then(|| fill(&totals.fill, totals.fill_sum)),
+            counts: QueueCounts::new(totals, coverage),
             accept_queue_peaks: accept_queue.then(|| peaks(&state.accept_queue, taken)),
             syn_queue_peaks: coverage.syn_queue_depth.then(|| peaks(&state.syn_queue, taken)),
             last_accept: state.accepted_at.filter(|_| accepted).map(|at| taken.unix_seconds_of(at)),
             accepted_by: state.accepted_by.filter(|_| accepted),
             demand: coverage.tells_demand().then_some(state.demand),
+        }
+    }
+}
+
+impl QueueCounts {
+    /// What totals mean under a plan.
+    pub(super) fn new(totals: &QueueTotals, coverage: &Coverage) -> Self {
+        let (accept_queue, accepted) = (coverage.accept_queue_depth, coverage.accepted);
+        Self {
+            accepted: accepted.then_some(totals.accepted),
+            accept_wait: accepted.then(|| wait(&totals.wait, totals.wait_sum)),
+            accept_queue_fill: accept_queue.then(|| fill(&totals.fill, totals.fill_sum)),
         }
     }
 }
@@ -135,7 +154,7 @@ fn peaks(sample: &PeakSample, taken: &Instants) -> Peaks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{QueueState, QueueTotals};
+    use crate::sample::QueueState;
 
     fn sample() -> QueueSample {
         let accept_queue =
@@ -162,13 +181,13 @@ mod tests {
     #[test]
     fn numbers_come_in_base_units_and_instants_as_times_of_day() {
         let queues = Queues::new(&sample(), &Coverage::EVERYTHING, &TAKEN);
-        let wait = queues.accept_wait.unwrap();
+        let wait = queues.counts.accept_wait.unwrap();
         assert_eq!((wait.sum, wait.upper_bounds.len(), wait.counts.len()), (2.5, 23, 24));
-        assert_eq!(queues.accept_queue_fill.unwrap().sum, 0.5);
+        assert_eq!(queues.counts.accept_queue_fill.unwrap().sum, 0.5);
         let peaks = queues.accept_queue_peaks.unwrap();
         assert_eq!((peaks.last_15_seconds, peaks.highest, peaks.highest_at), (2, 9, Some(94.0)));
         assert_eq!(
-            (queues.accepted, queues.last_accept, queues.accepted_by),
+            (queues.counts.accepted, queues.last_accept, queues.accepted_by),
             (Some(5), Some(99.0), Some(77))
         );
         assert_eq!((queues.demand, queues.syn_queue_peaks.unwrap().highest_at), (Some(12), None));

@@ -28,8 +28,12 @@ Served at `/metrics` in Prometheus' text format. What holds for all of them:
 - **Nothing resets when it is scraped**: any number of Prometheus servers may scrape. Each scrape
   reads anew.
 - **Packets, not connections.** A client that is refused sends again, and counts again.
-- **The row `other`** (`netns=\"other\"`, `address=\"other\"`, and so on) is the sum of the ports that the kernel's map
-  has no room for. It exists once there are any.
+- **The row `other`** (`netns=\"other\"`, `address=\"other\"`, and so on) is the sum of what was
+  counted at ports without series of their own: those past `--ports-limit` (512; the busiest have
+  series), those that the configuration excludes, and those that the kernel's map has no room for. It
+  exists once there are any. Every count is in one series for good, so the increases over all series
+  are those over all ports. A closed or idle port may lose its series to an active one, and goes on
+  from where it was when it gets them back. The JSON of `/api/v1/snapshot` has every port whole.
 - **Numbers are 64-bit floats**, as everything in Prometheus. A count is exact up to 2^53
   (9,007,199,254,740,992), and above it the nearest number that a float can hold. The JSON of
   `/api/v1/snapshot` keeps every digit.

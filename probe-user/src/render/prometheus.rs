@@ -22,14 +22,17 @@ use prometheus::{
 use super::{BuildInfo, words};
 use crate::{
     metrics::{Kind, Metric, catalogue},
-    model::{BacklogBound, Handshakes, Histogram, Listener, Model, Namespace, Peaks, Port, Queues},
+    model::{
+        BacklogBound, Handshakes, Histogram, Listener, Model, Namespace, Peaks, Port, QueueCounts, Queues,
+        series::PortTotals,
+    },
     sample::{OwnCostSample, OwnerSample},
 };
 
 /// The content type of what [`write()`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Identity of the row for ports past the budget of the kernel's map.
+/// Identity of the row for ports past the budget of the kernel's map, and for those without series of their own.
 const OTHER: Identity<'_> = ["other", "other", "other", "other"];
 
 /// The labels that every series of a port has: namespace, address, port, process.
@@ -54,11 +57,13 @@ pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> i
 pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     let mut exposition = Exposition::default();
     for port in &model.ports {
-        exposition.add_port(port, words::sockets_are_known(model, port));
+        if let Some(totals) = model.exposed(port) {
+            exposition.add_port(port, &totals, words::sockets_are_known(model, port));
+        }
     }
-    if let Some(other) = model.other.as_ref().filter(|other| other_is_used(model, other)) {
-        exposition.add_handshakes(OTHER, other);
-        exposition.add_queues(OTHER, &model.other_queues);
+    if let Some(other) = model.exposed_other().filter(|other| other_is_used(model, &other.handshakes)) {
+        exposition.add_handshakes(OTHER, &other.handshakes);
+        exposition.add_queue_counts(OTHER, &other.queues);
     }
     for namespace in &model.namespaces {
         exposition.add_namespace(namespace);
@@ -69,12 +74,18 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     exposition.families.into_values().collect()
 }
 
-/// Whether the row for ports past the budget says anything. Most hosts never need it.
+/// Whether the row for ports without series of their own says anything. Most hosts never need it.
 fn other_is_used(model: &Model, other: &Handshakes) -> bool {
+    let without_series = model.series.as_ref().map(|series| series.ports_in_other);
     let past_the_budget = model.losses.get(LISTENER_MAP_FULL).copied();
     let counters = port_counters(other).map(|(_, count)| count);
     let divided = divided_counters(other).map(|(_, _, count)| count);
-    counters.into_iter().chain(divided).chain([past_the_budget]).flatten().any(|count| count > 0)
+    counters
+        .into_iter()
+        .chain(divided)
+        .chain([past_the_budget, without_series])
+        .flatten()
+        .any(|count| count > 0)
 }
 
 /// The counters of a port that have one number each.
@@ -125,15 +136,17 @@ struct Exposition {
 }
 
 impl Exposition {
-    fn add_port(&mut self, port: &Port, sockets_are_known: bool) {
+    fn add_port(&mut self, port: &Port, totals: &PortTotals, sockets_are_known: bool) {
         let netns = port.id.netns.to_string();
         let address = port.id.address.to_string();
         let number = port.id.port.to_string();
         // An empty label is none to Prometheus.
         let process = port.process.as_deref().unwrap_or_default();
         let identity = [netns.as_str(), &address, &number, process];
-        self.add_handshakes(identity, &port.handshakes);
+        self.add_handshakes(identity, &totals.handshakes);
+        self.add_queue_counts(identity, &totals.queues);
         self.add_queues(identity, &port.queues);
+        self.add_known(&catalogue::BACKLOG_RECOMMENDED, &identity, port.backlog_recommended);
         if sockets_are_known {
             self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
         }
@@ -192,16 +205,19 @@ impl Exposition {
         }
     }
 
-    fn add_queues(&mut self, identity: Identity<'_>, queues: &Queues) {
-        self.add_known(&catalogue::ACCEPTED, &identity, queues.accepted);
+    fn add_queue_counts(&mut self, identity: Identity<'_>, counts: &QueueCounts) {
+        self.add_known(&catalogue::ACCEPTED, &identity, counts.accepted);
         for (metric, histogram) in [
-            (&catalogue::ACCEPT_WAIT, &queues.accept_wait),
-            (&catalogue::ACCEPT_QUEUE_FILL, &queues.accept_queue_fill),
+            (&catalogue::ACCEPT_WAIT, &counts.accept_wait),
+            (&catalogue::ACCEPT_QUEUE_FILL, &counts.accept_queue_fill),
         ] {
             if let Some(histogram) = histogram {
                 self.add_histogram(metric, &identity, histogram);
             }
         }
+    }
+
+    fn add_queues(&mut self, identity: Identity<'_>, queues: &Queues) {
         for (metric, peaks) in [
             (&catalogue::ACCEPT_QUEUE_PEAK, queues.accept_queue_peaks),
             (&catalogue::SYN_QUEUE_PEAK, queues.syn_queue_peaks),
@@ -275,6 +291,9 @@ impl Exposition {
         for (reason, count) in &model.losses {
             self.add_known(&catalogue::LOST_EVENTS, &[reason], Some(*count));
         }
+        let series = model.series.as_ref();
+        self.add_known(&catalogue::PORTS, &[], series.map(|series| series.ports));
+        self.add_known(&catalogue::PORTS_IN_OTHER, &[], series.map(|series| series.ports_in_other));
         let errors = u64::try_from(model.read_errors.len()).ok();
         self.add_known(&catalogue::READ_ERRORS, &[], errors);
         self.add_known(&catalogue::MAPS_MEMORY, &[], model.own_cost.map_bytes);

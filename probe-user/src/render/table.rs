@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::words;
-use crate::model::{Handshakes, Listener, Model, Port, Queues};
+use crate::model::{Handshakes, Listener, Model, Peaks, Port, QueueCounts};
 
 /// The width that the table keeps to, by leaving out what matters less.
 const WIDTH: usize = 100;
@@ -23,7 +23,8 @@ struct Line<'a> {
     /// `None`: all ports that there was no room for.
     port: Option<&'a Port>,
     handshakes: &'a Handshakes,
-    queues: &'a Queues,
+    counts: &'a QueueCounts,
+    peaks: Option<Peaks>,
 }
 
 /// A column.
@@ -56,7 +57,7 @@ const COLUMNS: &[Column] = &[
     }),
     number("LISTENERS", 8, listeners),
     number("QUEUE", 0, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| queue(&port.listeners))),
-    number("HIGHEST", 1, |line| known(line.queues.accept_queue_peaks.map(|peaks| peaks.highest.into()))),
+    number("HIGHEST", 1, |line| known(line.peaks.map(|peaks| peaks.highest.into()))),
     number("ASKED", 3, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| asked(&port.listeners))),
     number("WAIT P99", 5, wait),
     number("ESTABLISHED", 4, |line| known(line.handshakes.established)),
@@ -88,12 +89,19 @@ fn lines(model: &Model) -> Vec<Line<'_>> {
         let identity = (port.id.netns, port.id.port, port.id.address);
         (Reverse(lost), Reverse(handshakes.listen_drops), Reverse(fill(port)), identity)
     });
-    let line = |port| Line { model, port: Some(port), handshakes: &port.handshakes, queues: &port.queues };
+    let line = |port| Line {
+        model,
+        port: Some(port),
+        handshakes: &port.handshakes,
+        counts: &port.queues.counts,
+        peaks: port.queues.accept_queue_peaks,
+    };
     let other = model.other.as_ref().map(|other| Line {
         model,
         port: None,
         handshakes: other,
-        queues: &model.other_queues,
+        counts: &model.other_queues,
+        peaks: None,
     });
     let other = other.filter(|line| has_counted(line));
     ports.into_iter().map(line).chain(other).collect()
@@ -187,7 +195,7 @@ fn asked(listeners: &[Listener]) -> String {
 
 /// What 99 of 100 accepted connections did not wait longer than, as far as the buckets tell.
 fn wait(line: &Line<'_>) -> String {
-    let quantile = line.queues.accept_wait.as_ref().and_then(|wait| wait.quantile(0.99));
+    let quantile = line.counts.accept_wait.as_ref().and_then(|wait| wait.quantile(0.99));
     match quantile {
         None => UNKNOWN.to_owned(),
         Some(seconds) if seconds.is_infinite() => "> 64 s".to_owned(),

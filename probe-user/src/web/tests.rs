@@ -40,6 +40,7 @@ fn empty_model() -> Model {
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
+        series: None,
     }
 }
 

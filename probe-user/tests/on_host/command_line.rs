@@ -1,5 +1,6 @@
 //! What is said and returned to whoever calls the program.
 use std::{
+    fs,
     net::TcpListener,
     process::{Command, Output},
 };
@@ -21,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_port_that_is_taken_is_named,
         an_unknown_flag_is_named,
         a_plan_that_does_not_exist_is_refused,
+        a_bad_configuration_is_one_line,
         a_snapshot_lists_every_listener,
         a_check_says_what_can_be_measured
     )
@@ -45,6 +47,26 @@ fn a_plan_that_does_not_exist_is_refused() {
     assert!(!output.status.success(), "{output:?}");
     let stderr = text(&output.stderr);
     assert!(stderr.lines().next().is_some_and(|line| line.contains("fastest")), "{stderr}");
+}
+
+/// Whatever is done with it.
+fn a_bad_configuration_is_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("probe.toml").display().to_string();
+    let check = |text: &str, expected: &str| {
+        fs::write(&file, text).expect("a configuration file");
+        for subcommand in ["run", "snapshot", "check"] {
+            let line = complaint(&output(command().args([subcommand, "--plan", "none", "--config", &file])));
+            assert!(line.contains(&file) && line.contains(expected), "{subcommand}: {line}");
+        }
+    };
+    check("[ports]\nlimt = 3\n", "ports.limt: unknown key \"limt\": is \"limit\" meant?");
+    check("[[ports.exclude]]\nport = \"22-21\"\n", "ports.exclude[0].port");
+    check("[ports\n", "line 1");
+    fs::remove_file(&file).expect("no configuration file");
+    let output =
+        output(command().args(["snapshot", "--plan", "none"]).env("TCP_BACKLOG_PROBE_CONFIG", &file));
+    assert!(complaint(&output).contains(&file));
 }
 
 /// `snapshot --json` is one document, with hooks and without.

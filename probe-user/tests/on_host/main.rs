@@ -9,6 +9,7 @@
 mod scenarios;
 
 mod command_line;
+mod configured;
 mod jar;
 mod owners;
 mod privileges;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     report_panics();
     let mut trials = command_line::trials();
+    trials.extend(configured::trials());
     trials.extend(owners::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());

@@ -5,7 +5,9 @@ use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
         Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
+        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        audit::AuditedCounter,
+        series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     sample::{LimitsSample, OwnCostSample, OwnerSample, PortId},
@@ -101,24 +103,27 @@ fn rates() -> impl Strategy<Value = Rates> {
     )
 }
 
+fn queue_counts() -> impl Strategy<Value = QueueCounts> {
+    (option::of(count()), array::uniform2(option::of(histogram()))).prop_map(
+        |(accepted, [accept_wait, accept_queue_fill])| QueueCounts {
+            accepted,
+            accept_wait,
+            accept_queue_fill,
+        },
+    )
+}
+
 fn queues() -> impl Strategy<Value = Queues> {
-    let histograms = array::uniform2(option::of(histogram()));
     let both_peaks = array::uniform2(option::of(peaks()));
     let rest = any::<(Option<u32>, Option<u32>)>();
-    (option::of(count()), histograms, both_peaks, option::of(quarters()), rest).prop_map(
-        |(accepted, histograms, both_peaks, last_accept, (accepted_by, demand))| {
-            let [accept_wait, accept_queue_fill] = histograms;
-            let [accept_queue_peaks, syn_queue_peaks] = both_peaks;
-            Queues {
-                accepted,
-                accept_wait,
-                accept_queue_fill,
-                accept_queue_peaks,
-                syn_queue_peaks,
-                last_accept,
-                accepted_by,
-                demand,
-            }
+    (queue_counts(), both_peaks, option::of(quarters()), rest).prop_map(
+        |(counts, [accept_queue_peaks, syn_queue_peaks], last_accept, (accepted_by, demand))| Queues {
+            counts,
+            accept_queue_peaks,
+            syn_queue_peaks,
+            last_accept,
+            accepted_by,
+            demand,
         },
     )
 }
@@ -165,12 +170,12 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         queues(),
         rates(),
         collection::vec(listener(), 0..3),
-        option::of(count()),
+        (option::of(count()), option::of(count()), exposure()),
     );
-    let port = |(id, (process, handshakes, queues, rates, listeners, syn_queue_length)): (
-        PortId,
-        (Option<String>, _, _, _, _, _),
-    )| Port {
+    let port = |(
+        id,
+        (process, handshakes, queues, rates, listeners, (syn_queue_length, backlog_recommended, series)),
+    ): (PortId, (Option<String>, _, _, _, _, (_, _, _)))| Port {
         id,
         process: process.map(Arc::from),
         handshakes,
@@ -178,8 +183,27 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         rates,
         listeners,
         syn_queue_length,
+        backlog_recommended,
+        series,
     };
     collection::btree_map(id, rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
+}
+
+fn totals() -> impl Strategy<Value = PortTotals> {
+    (handshakes(), queue_counts()).prop_map(|(handshakes, queues)| PortTotals { handshakes, queues })
+}
+
+fn exposure() -> impl Strategy<Value = Exposure> {
+    let part = option::of(totals().prop_map(Box::new));
+    (any::<bool>(), part).prop_map(|(own, totals)| Exposure { own, totals })
+}
+
+fn series() -> impl Strategy<Value = Series> {
+    (count(), count(), option::of(totals())).prop_map(|(ports, ports_in_other, other)| Series {
+        ports,
+        ports_in_other,
+        other,
+    })
 }
 
 fn limits() -> impl Strategy<Value = LimitsSample> {
@@ -274,9 +298,9 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
 pub(crate) fn model() -> impl Strategy<Value = Model> {
     let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
     let cost = (option::of(count()), option::of(quarters()));
-    let other = (option::of(handshakes()), queues());
+    let other = (option::of(handshakes()), queue_counts(), option::of(series()));
     (plan(), ports(), other, namespaces(), host(), losses, cost).prop_map(
-        |(plan, ports, (other, other_queues), namespaces, host, losses, (bytes, seconds))| Model {
+        |(plan, ports, (other, other_queues, series), namespaces, host, losses, (bytes, seconds))| Model {
             plan,
             ports,
             other,
@@ -293,6 +317,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
                 map_bytes: bytes,
                 listener_rows: bytes.map(|bytes| (bytes, bytes)),
             },
+            series,
         },
     )
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use tcp_backlog_probe::{
     model::{
         Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, Queues, Rates, Softnet, SynDropped, audit::AuditedCounter,
+        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        audit::AuditedCounter,
+        series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
     prove::{Agreement, Proof, Row},
@@ -62,6 +64,8 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
         rates: Rates::default(),
         listeners: queues.iter().enumerate().map(listener).collect(),
         syn_queue_length: (!queues.is_empty()).then_some(u64::from(port) % 10),
+        backlog_recommended: None,
+        series: Exposure::default(),
     }
 }
 
@@ -190,10 +194,13 @@ fn full_queues() -> Queues {
         let highest_at = Some(1_790_000_123.5);
         Some(Peaks { last_1_second: 0, last_15_seconds: 1, last_60_seconds, highest, highest_at })
     };
-    Queues {
+    let counts = QueueCounts {
         accepted: Some(910),
         accept_wait: histogram(&[0.0625, 0.125, 0.25], &[0, 800, 109, 1], 113.75),
         accept_queue_fill: histogram(&[0.5, 0.9, 1.0], &[64, 51, 795, 129], 951.5),
+    };
+    Queues {
+        counts,
         accept_queue_peaks: peaks(129, 129),
         syn_queue_peaks: peaks(40, 67),
         last_accept: Some(1_790_000_200.25),
@@ -246,12 +253,13 @@ pub(crate) fn trampoline() -> Model {
             },
         ],
         other: Some(all(0, 0, 0)),
-        other_queues: Queues::default(),
+        other_queues: QueueCounts::default(),
         namespaces: vec![Namespace { residuals: residuals(), ..namespace(HOST, 1_961, 1_961) }],
         host: host(),
         losses: BTreeMap::from([("bracket_unmatched".to_owned(), 1), ("listener_map_full".to_owned(), 0)]),
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
+        series: None,
     }
 }
 
@@ -265,6 +273,14 @@ pub(crate) fn tracepoint() -> Model {
         listen_drops: drops,
         ..Handshakes::default()
     };
+    // One has no series of its own, and another has some for a part of its counts only.
+    let mut calm = port(HOST, "10.0.0.2", 443, known(90_210, 4, Some(0), Some(0)), &[(0, 511)]);
+    calm.series.own = false;
+    let mut busy = port(HOST, "10.0.0.1", 443, known(90_210, 4, Some(37), Some(49)), &[(2, 511), (512, 511)]);
+    let late = PortTotals { handshakes: known(90_000, 4, Some(37), Some(49)), ..PortTotals::default() };
+    busy.series.totals = Some(Box::new(late));
+    busy.backlog_recommended = Some(4_096);
+    let other = PortTotals { handshakes: known(90_425, 4, Some(0), Some(0)), ..PortTotals::default() };
     Model {
         plan: tracepoint_plan(),
         ports: vec![
@@ -273,18 +289,19 @@ pub(crate) fn tracepoint() -> Model {
                 process: Some("php-fpm".into()),
                 ..port(HOST, "127.0.0.1", 9000, known(7, 0, Some(0), Some(0)), &[])
             },
-            port(HOST, "10.0.0.1", 443, known(90_210, 4, Some(37), Some(49)), &[(2, 511), (512, 511)]),
-            port(HOST, "10.0.0.2", 443, known(90_210, 4, Some(0), Some(0)), &[(0, 511)]),
+            busy,
+            calm,
             port(CONTAINER, "fd00::1", 5432, known(12, 0, None, None), &[]),
         ],
         other: Some(known(5, 0, None, None)),
-        other_queues: Queues::default(),
+        other_queues: QueueCounts::default(),
         namespaces: tracepoint_namespaces(),
         // The initial namespace is out of reach.
         host: Host { netdev_max_backlog: None, ..host() },
         losses: BTreeMap::from([("listener_map_full".to_owned(), 5)]),
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
+        series: Some(Series { ports: 4, ports_in_other: 1, other: Some(other) }),
     }
 }
 
@@ -338,12 +355,13 @@ pub(crate) fn without_bpf() -> Model {
         },
         ports: vec![port(HOST, "::1", 631, nothing, &[(0, 4_096)])],
         other: None,
-        other_queues: Queues::default(),
+        other_queues: QueueCounts::default(),
         namespaces: vec![namespace(HOST, 0, 0)],
         host: Host { softnet: None, ..host() },
         losses: BTreeMap::new(),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
+        series: Some(Series { ports: 1, ports_in_other: 0, other: None }),
     }
 }
 

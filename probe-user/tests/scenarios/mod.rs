@@ -57,7 +57,8 @@ pub(crate) struct Setup {
 impl Setup {
     /// Starts a daemon, and waits until it is ready.
     pub(crate) fn start_daemon(&self) -> Daemon {
-        Daemon::start(&["--plan", self.plan, "--accounting", self.accounting])
+        // Scenarios look at series of single ports: each has some, however many others there are.
+        Daemon::start(&["--plan", self.plan, "--accounting", self.accounting, "--ports-limit", "100000"])
     }
 
     /// The daemon that all scenarios of this set-up share.

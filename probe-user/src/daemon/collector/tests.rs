@@ -31,6 +31,7 @@ fn model(reading: u64) -> Model {
         losses: BTreeMap::from([("reading".to_owned(), reading)]),
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
+        series: None,
     }
 }
 

@@ -107,3 +107,24 @@ async fn the_end_of_the_collector_is_the_end_of_the_server() {
     let error = timeout(PATIENCE, server).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the collector has ended; nothing is measured any more");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_end_waits_until_the_reader_has_saved_what_it_owns() {
+    /// Takes its time when it goes.
+    struct Saves(std::sync::mpsc::Sender<()>);
+    impl Drop for Saves {
+        fn drop(&mut self) {
+            std::thread::sleep(Duration::from_millis(200));
+            self.0.send(()).unwrap();
+        }
+    }
+    let (sender, saved) = std::sync::mpsc::channel();
+    let saves = Saves(sender);
+    let read: ReadModel = Box::new(move || {
+        let _owned = &saves;
+        Err(anyhow!("no kernel here"))
+    });
+    let (_, server) = start(Collector::start(read, None).unwrap(), std::future::ready(())).await;
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    assert_eq!(saved.try_recv(), Ok(()));
+}

@@ -1,0 +1,81 @@
+//! What a configuration file may hold.
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{
+    ConfigError,
+    values::{Network, PortRange, whole_number},
+};
+
+/// The whole file.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) ports: Ports,
+    pub(super) state: State,
+}
+
+/// `[ports]`: which ports have series of their own.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ports {
+    #[serde(deserialize_with = "whole_number")]
+    pub(super) limit: Option<u32>,
+    pub(super) include: Vec<Rule>,
+    pub(super) exclude: Vec<Rule>,
+}
+
+/// `[[ports.include]]` and `[[ports.exclude]]`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rule {
+    pub(super) port: Option<PortRange>,
+    pub(super) address: Option<Network>,
+    #[serde(deserialize_with = "whole_number")]
+    pub(super) netns: Option<u32>,
+    pub(super) process: Option<String>,
+}
+
+/// `[state]`: what outlives a restart.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Reads the text of a file. `path` is for the error only.
+pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    let error = |key: String, error: &toml::de::Error| ConfigError {
+        file: path.to_owned(),
+        line: error.span().map(|span| line_of(text, span.start)),
+        problem: plain(error.message()),
+        key,
+    };
+    let document = toml::Deserializer::parse(text).map_err(|failure| error(String::new(), &failure))?;
+    serde_path_to_error::deserialize(document).map_err(|failure| {
+        let path = failure.path().to_string();
+        let key = if path == "." { String::new() } else { path };
+        error(key, failure.inner())
+    })
+}
+
+/// Lines are numbered from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count().saturating_add(1)
+}
+
+/// The message on one line; that of an unknown key says which known one may be meant.
+fn plain(message: &str) -> String {
+    unknown_key(message).unwrap_or_else(|| message.trim().replace('\n', ", "))
+}
+
+/// serde's "unknown field `limt`, expected one of `limit`, `include`" in other words.
+fn unknown_key(message: &str) -> Option<String> {
+    let mut names = message.strip_prefix("unknown field")?.split('`').skip(1).step_by(2);
+    let given = names.next()?;
+    let known: Vec<_> = names.collect();
+    let likeness = |name: &&&str| strsim::normalized_damerau_levenshtein(given, name);
+    let nearest = known.iter().max_by(|left, right| likeness(left).total_cmp(&likeness(right)))?;
+    Some(format!("unknown key {given:?}: is {nearest:?} meant? Known here: {}", known.join(", ")))
+}

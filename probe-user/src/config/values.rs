@@ -1,0 +1,80 @@
+//! Values of the configuration file that are more than a number or a text, and what is said of bad ones.
+use std::{fmt, net::IpAddr, ops::RangeInclusive};
+
+use ipnet::IpNet;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
+
+/// One port number or a range of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PortRange(pub(super) RangeInclusive<u16>);
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network(pub(super) IpNet);
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PortRangeVisitor)
+    }
+}
+
+struct PortRangeVisitor;
+
+impl Visitor<'_> for PortRangeVisitor {
+    type Value = PortRange;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a port number from 0 to 65535 or a range such as \"8000-8999\"")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<PortRange, E> {
+        let port = u16::try_from(number).map_err(|_| E::custom(refusal(number, &self)))?;
+        Ok(PortRange(port..=port))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PortRange, E> {
+        let number = |text: &str| text.trim().parse::<u16>().ok();
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(PortRange(first..=last)),
+            (Some(_), Some(_)) => Err(E::custom(format!("{text:?} ends before it begins: swap the two"))),
+            _ => Err(E::custom(refusal(format!("{text:?}"), &self))),
+        }
+    }
+}
+
+fn refusal(value: impl fmt::Display, expected: &dyn serde::de::Expected) -> String {
+    format!("{value} is not {expected}")
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| {
+            D::Error::custom(format!("{text:?} is not an address or a network such as \"10.0.0.0/8\""))
+        })
+    }
+}
+
+/// A number that fits; its absence is handled by serde.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(NumberVisitor).map(Some)
+}
+
+struct NumberVisitor;
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = u32;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number from 0 to 4294967295, without quotes")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
+        u32::try_from(number).map_err(|_| E::custom(refusal(number, &self)))
+    }
+}

@@ -1,0 +1,39 @@
+//! Metrics of how ports are shared out between series, and of what is concluded from all that was seen of a port.
+use super::{
+    super::{Group, Kind, Metric, Needs, Unit},
+    port::PORT_LABELS,
+};
+
+/// The backlog that would have been enough.
+pub const BACKLOG_RECOMMENDED: Metric = Metric {
+    name: "tcp_backlog_backlog_recommended",
+    kind: Kind::Gauge,
+    unit: Unit::Number,
+    help: "The backlog that the worst burst of the last 24 hours would have needed: the most connections that wanted a \
+           place in one listener's accept queue at once (sk_ack_backlog and those refused within a second), and a \
+           quarter more, as the next power of two. Absent where nobody wanted a place. 16,384 ports are remembered; \
+           tcp_backlog_lost_events_total{reason=\"demand_forgotten\"} counts those that were forgotten for others.",
+    labels: PORT_LABELS,
+    needs: Needs::AnyPlan,
+    group: Group::Port,
+};
+
+/// Ports that are known.
+pub const PORTS: Metric = Metric {
+    name: "tcp_backlog_ports",
+    kind: Kind::Gauge,
+    unit: Unit::Number,
+    help: "Listening ports that are known: those with a listener in sock_diag, and those with counts of listeners that \
+           are closed by now.",
+    labels: &[],
+    needs: Needs::Nothing,
+    group: Group::Probe,
+};
+
+/// Ports without series of their own.
+pub const PORTS_IN_OTHER: Metric = Metric {
+    name: "tcp_backlog_ports_in_other",
+    help: "Ports of tcp_backlog_ports that have no series of their own, because there are more than --ports-limit or the \
+           configuration excludes them: what is counted there is in the row other.",
+    ..PORTS
+};

@@ -1,0 +1,157 @@
+//! Which ports have series of their own: at most so many, and those that matter.
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    model::{Handshakes, totals::Totals},
+    sample::PortId,
+};
+
+/// A port that had nothing to count for so long gives way.
+const IDLE: Duration = Duration::from_secs(600);
+/// A closed port gives way sooner, but not before its last counts have been scraped.
+const CLOSED: Duration = Duration::from_secs(120);
+
+/// What happened at a port since the last look, the worst first: that is how ports are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Activity {
+    losses: u64,
+    established: u64,
+    anything_else: bool,
+}
+
+impl Activity {
+    /// From what was counted.
+    pub(super) fn of(gain: &Handshakes) -> Self {
+        let overflows = gain.accept_queue_overflows.total();
+        Self {
+            losses: gain.listen_drops.max(overflows).unwrap_or(0),
+            established: gain.established.unwrap_or(0),
+            anything_else: !gain.is_nothing(),
+        }
+    }
+
+    fn is_any(self) -> bool {
+        self.anything_else
+    }
+}
+
+/// A port that wants a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) id: PortId,
+    pub(super) activity: Activity,
+    /// Nobody listens there. `false` also where nobody could look.
+    pub(super) closed: bool,
+}
+
+/// The ports that have series of their own, each with the time of its last activity.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    taken: BTreeMap<PortId, Duration>,
+}
+
+impl Places {
+    pub(super) fn has(&self, id: &PortId) -> bool {
+        self.taken.contains_key(id)
+    }
+
+    /// Gives away the places that are free, and those of closed and idle ports to active ones. Ports that are not among the
+    /// candidates lose theirs, unless `complete` says that some candidates are missing.
+    pub(super) fn assign(&mut self, candidates: &[Candidate], limit: usize, now: Duration, complete: bool) {
+        if complete {
+            let ids: BTreeSet<_> = candidates.iter().map(|candidate| candidate.id).collect();
+            self.taken.retain(|id, _| ids.contains(id));
+        }
+        for candidate in candidates.iter().filter(|candidate| candidate.activity.is_any()) {
+            if let Some(active) = self.taken.get_mut(&candidate.id) {
+                *active = now;
+            }
+        }
+        let mut waiting: Vec<_> = candidates.iter().filter(|candidate| !self.has(&candidate.id)).collect();
+        waiting.sort_by_key(|candidate| (Reverse(candidate.activity), candidate.id));
+        let mut leaving = self.leaving(candidates, now).into_iter();
+        for candidate in waiting {
+            if self.taken.len() >= limit {
+                let Some(leaver) = leaving.next().filter(|_| candidate.activity.is_any()) else { break };
+                self.taken.remove(&leaver);
+            }
+            self.taken.insert(candidate.id, now);
+        }
+    }
+
+    /// Takes a place away, whoever waits for it.
+    pub(super) fn take_away(&mut self, id: &PortId) {
+        self.taken.remove(id);
+    }
+
+    /// Those who give way, the closed and the longest idle first.
+    fn leaving(&self, candidates: &[Candidate], now: Duration) -> Vec<PortId> {
+        let idle_since = |candidate: &Candidate| {
+            let active = *self.taken.get(&candidate.id)?;
+            let patience = if candidate.closed { CLOSED } else { IDLE };
+            (now.saturating_sub(active) >= patience).then_some((!candidate.closed, active, candidate.id))
+        };
+        let mut leaving: Vec<_> = candidates.iter().filter_map(idle_since).collect();
+        leaving.sort_unstable();
+        leaving.into_iter().map(|(_, _, id)| id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const fn id(port: u16) -> PortId {
+        PortId { netns: 1, address: IpAddr::V4(Ipv4Addr::LOCALHOST), port }
+    }
+
+    /// A port, its losses, its finished handshakes, and whether it is closed.
+    type Seen = (u16, u64, u64, bool);
+
+    /// Who has a place after looks at these seconds, of two places.
+    #[track_caller]
+    fn check(looks: &[(u64, &[Seen])], expected: &[u16]) {
+        let mut places = Places::default();
+        for (seconds, seen) in looks {
+            let candidate = |(port, losses, established, closed): &Seen| {
+                let anything_else = *losses > 0 || *established > 0;
+                let activity = Activity { losses: *losses, established: *established, anything_else };
+                Candidate { id: id(*port), activity, closed: *closed }
+            };
+            let candidates: Vec<_> = seen.iter().map(candidate).collect();
+            places.assign(&candidates, 2, Duration::from_secs(*seconds), true);
+        }
+        assert_eq!(places.taken.keys().map(|id| id.port).collect::<Vec<_>>(), expected, "{looks:?}");
+    }
+
+    #[test]
+    fn free_places_go_to_those_that_lose_most_and_then_to_the_busiest() {
+        check(&[(0, &[(1, 0, 0, false), (2, 0, 0, false)])], &[1, 2]);
+        check(&[(0, &[(1, 0, 9, false), (2, 0, 0, false), (3, 1, 0, false)])], &[1, 3]);
+        check(&[(0, &[(1, 0, 9, false), (2, 0, 10, false), (3, 0, 11, false)])], &[2, 3]);
+        check(&[(0, &[(1, 5, 0, false), (2, 6, 0, false), (3, 4, 900, false)])], &[1, 2]);
+    }
+
+    #[test]
+    fn a_port_keeps_its_place_while_it_is_open_and_active() {
+        let busy: &[Seen] = &[(1, 0, 1, false), (2, 0, 1, false), (3, 900, 0, false)];
+        check(&[(0, &[(1, 0, 1, false), (2, 0, 1, false)]), (1, busy), (5_000, busy)], &[1, 2]);
+    }
+
+    #[test]
+    fn closed_and_idle_ports_give_way_to_active_ones_only() {
+        let start: &[Seen] = &[(1, 0, 1, false), (2, 0, 1, false)];
+        let closed: &[Seen] = &[(1, 0, 0, true), (2, 0, 0, false), (3, 0, 1, false), (4, 0, 1, false)];
+        check(&[(0, start), (119, closed)], &[1, 2]);
+        check(&[(0, start), (120, closed)], &[2, 3]);
+        check(&[(0, start), (600, closed)], &[3, 4]);
+        check(&[(0, start), (600, &[(1, 0, 0, true), (2, 0, 0, false), (3, 0, 0, false)])], &[1, 2]);
+        check(&[(0, start), (600, &[(2, 0, 0, false), (3, 0, 0, false)])], &[2, 3]);
+    }
+}
