@@ -4,13 +4,13 @@ use core::mem::{align_of, size_of};
 
 use crate::{
     accept_queue::{
-        AcceptQueueCounters, AcceptedCounters, FILL_BUCKETS, ListenCall, QueuePeaks, QueuedChild,
-        WAIT_BUCKETS,
+        AcceptQueueCounters, AcceptedCounters, FILL_BUCKETS, ListenCall, QueuedChild, WAIT_BUCKETS,
     },
     handshake::{HandshakeCounters, PortKey},
     kernel_offsets::KernelOffsets,
     listener::{ListenerIdentity, ListenerSlot},
     loss::Loss,
+    queue_peaks::QueuePeaks,
     settings::{AddressRange, DISCARD_SITES, Settings},
 };
 

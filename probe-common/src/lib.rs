@@ -11,4 +11,5 @@ pub mod handshake;
 pub mod kernel_offsets;
 pub mod listener;
 pub mod loss;
+pub mod queue_peaks;
 pub mod settings;

@@ -5,10 +5,11 @@
 //! nothing that is missed here loses a count.
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use probe_common::{
-    accept_queue::{AcceptQueueCounters, SECOND},
+    accept_queue::AcceptQueueCounters,
     handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
     loss::Loss,
+    queue_peaks::SECOND,
 };
 
 use crate::{

@@ -206,16 +206,27 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
         }
         check_parts(counts, &identity, families)?;
-        let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
-        for (name, queue) in [
-            ("tcp_backlog_accept_queue_limit", Some(limit)),
-            ("tcp_backlog_syn_queue_limit", Some(limit)),
-            ("tcp_backlog_syn_queue_length", port.syn_queue_length),
-        ] {
-            let found: Vec<_> = find(families, name, &identity).iter().map(|sample| sample.value).collect();
-            let expected: Vec<_> = queue.into_iter().filter(|_| open).map(|queue| queue as f64).collect();
-            prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
-        }
+        check_queues(port, open, &identity, families)?;
+    }
+    Ok(())
+}
+
+/// The lengths and limits of an open port with series of its own.
+fn check_queues(
+    port: &Port,
+    open: bool,
+    identity: &[(&str, String)],
+    families: &[Family],
+) -> Result<(), TestCaseError> {
+    let limit: u64 = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
+    for (name, queue) in [
+        ("tcp_backlog_accept_queue_limit", Some(limit)),
+        ("tcp_backlog_syn_queue_limit", Some(limit)),
+        ("tcp_backlog_syn_queue_length", port.syn_queue_length),
+    ] {
+        let found: Vec<_> = find(families, name, identity).iter().map(|sample| sample.value).collect();
+        let expected: Vec<_> = queue.into_iter().filter(|_| open).map(|queue| queue as f64).collect();
+        prop_assert_eq!(found, expected, "{} of {:?}", name, port.id);
     }
     Ok(())
 }

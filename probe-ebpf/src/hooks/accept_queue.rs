@@ -7,6 +7,7 @@ use aya_ebpf::{
 use probe_common::{
     accept_queue::{AcceptedCounters, BURST, FILL_ONE, QueuedChild, fill_bucket, wait_bucket},
     loss::Loss,
+    queue_peaks::QueuePeaks,
 };
 
 use crate::{
@@ -53,12 +54,28 @@ pub(super) fn queued<R: KernelRead>(listener: KernelPointer, row: u32, now: u64)
     let (Some((length, limit)), Some(queues)) = (accept_queue::<R>(listener), queues_in(row)) else { return };
     // SAFETY: a map value of this CPU, checked by the verifier; bottom halves are off.
     let queues = unsafe { &mut *queues };
+    begin_if_over(&mut queues.peaks, now);
     queues.peaks.note(now, length);
     if let Some(bucket) = place(&raw mut queues.fill, fill_bucket(length, limit)) {
         // SAFETY: an element of the array.
         unsafe { *bucket += 1 };
     }
     queues.fill_sum += u64::from(length) * FILL_ONE / u64::from(limit.max(1));
+}
+
+/// Begins the windows of now where the last ones are over. The user side may look at any time: it is told.
+#[inline(always)]
+fn begin_if_over(peaks: &mut QueuePeaks, now: u64) {
+    if !peaks.is_over(now) {
+        return;
+    }
+    let version = &raw mut peaks.version;
+    // SAFETY: a field of this CPU's map value, which only programs write.
+    unsafe { version.write_volatile(version.read_volatile().wrapping_add(1)) };
+    peaks.begin(now);
+    let version = &raw mut peaks.version;
+    // SAFETY: as above.
+    unsafe { version.write_volatile(version.read_volatile().wrapping_add(1)) };
 }
 
 /// An element of an array. The compiler knows that every bucket has one and would leave the comparison out,
@@ -76,7 +93,9 @@ pub(super) fn syn_queued(listener: KernelPointer, row: u32, missing: u32) {
     // Behind the struct sock, where the verifier follows no pointer to one.
     if let (Some(length), Some(queues)) = (syn_queue_length::<Probed>(listener), queues_in(row)) {
         // SAFETY: as above. ktime has no effect but the answer.
-        unsafe { (*queues).syn_peaks.note(bpf_ktime_get_ns(), length.saturating_add(missing)) };
+        let (peaks, now) = unsafe { (&mut (*queues).syn_peaks, bpf_ktime_get_ns()) };
+        begin_if_over(peaks, now);
+        peaks.note(now, length.saturating_add(missing));
     }
 }
 
@@ -99,7 +118,9 @@ pub(crate) fn refused(listener: KernelPointer, row: u32) {
         }
         atomic_add(refused, 1);
         let demand = refused.read_volatile().saturating_add(u64::from(length));
-        (*queues).peaks.note_demand(now, u32::try_from(demand).unwrap_or(u32::MAX));
+        let peaks = &mut (*queues).peaks;
+        begin_if_over(peaks, now);
+        peaks.note_demand(u32::try_from(demand).unwrap_or(u32::MAX));
     }
 }
 

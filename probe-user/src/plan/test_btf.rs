@@ -247,7 +247,8 @@ impl Structures {
         btf.pointer_to(socket)
     }
 
-    fn write(btf: &mut BtfWriter) -> Self {
+    /// A network namespace.
+    fn write_net(btf: &mut BtfWriter) {
         let any = BtfWriter::ANYTHING;
         let mib = btf.structure("netns_mib", &[("net_statistics", any, 24)]);
         let common = btf.structure("ns_common", &[("inum", any, 16)]);
@@ -256,6 +257,11 @@ impl Structures {
             &[("sysctl_tcp_syncookies", any, 4), ("sysctl_tcp_abort_on_overflow", any, 5)],
         );
         btf.structure("net", &[("ns", common, 128), ("mib", mib, 512), ("ipv4", ipv4, 640)]);
+    }
+
+    fn write(btf: &mut BtfWriter) -> Self {
+        let any = BtfWriter::ANYTHING;
+        Self::write_net(btf);
         let possible_net = btf.structure("", &[("net", any, 0)]);
         let fields = ["skc_family", "skc_state", "skc_num", "skc_rcv_saddr", "skc_v6_rcv_saddr"];
         let mut members: Vec<(&str, u32, u32)> =

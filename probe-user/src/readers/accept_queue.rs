@@ -1,5 +1,8 @@
 //! The accept queue's signal, from the BPF maps: the pure half.
-use probe_common::accept_queue::{AcceptQueueCounters, AcceptedCounters, QueuePeaks, SECOND};
+use probe_common::{
+    accept_queue::{AcceptQueueCounters, AcceptedCounters},
+    queue_peaks::{QueuePeaks, SECOND},
+};
 
 use crate::sample::{PeakSample, QueueState, QueueTotals};
 
@@ -76,6 +79,7 @@ mod tests {
     fn seen(length: u32) -> AcceptQueueCounters {
         let mut counters =
             AcceptQueueCounters { fill: [1; 8], fill_sum: 5, ..AcceptQueueCounters::default() };
+        counters.peaks.begin(100 * SECOND);
         counters.peaks.note(100 * SECOND, length);
         counters
     }

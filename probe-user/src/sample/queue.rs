@@ -1,5 +1,8 @@
 //! What the hooks note of queues.
-use probe_common::accept_queue::{FILL_BUCKETS, WAIT_BUCKETS, WINDOWS};
+use probe_common::{
+    accept_queue::{FILL_BUCKETS, WAIT_BUCKETS},
+    queue_peaks::WINDOWS,
+};
 use serde::{Deserialize, Serialize};
 
 /// Declares [`QueueTotals`], so that no list of its fields can forget one.
@@ -55,7 +58,7 @@ impl<const LENGTH: usize> AddAll for [u64; LENGTH] {
 /// The highest lengths of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeakSample {
-    /// In the last complete window of each length: `probe_common::accept_queue::WINDOWS`.
+    /// In the last complete window of each length: `probe_common::queue_peaks::WINDOWS`.
     pub windows: [u32; WINDOWS.len()],
     /// Since the hooks were attached; `None` before anything was in it.
     pub highest: Option<u32>,

@@ -1,7 +1,4 @@
 //! What listen() is asked for, what becomes of it, and which limit made it so.
-use std::os::fd::AsRawFd;
-
-use io_uring::{IoUring, opcode, types::Fd};
 use nix::libc;
 use serde_json::{Value, json};
 
@@ -9,6 +6,7 @@ use super::{
     Setup,
     bench::Bench,
     support::{
+        io_uring::listen_by_io_uring,
         sockets::{IPV4, Listener},
         wait::{ensure, wait_until},
     },
@@ -105,14 +103,4 @@ pub(crate) fn a_backlog_that_io_uring_asked_for(setup: &Setup) {
         &listener,
         &Expected { requested: 10_000, limit: 128, bound: "somaxconn", attainable: 128 },
     );
-}
-
-/// The operation's result; `None` where there is no io_uring, or none for us.
-fn listen_by_io_uring(socket: &impl AsRawFd, backlog: i32) -> Option<i32> {
-    let mut ring = IoUring::new(2).ok()?;
-    let listen = opcode::Listen::new(Fd(socket.as_raw_fd()), backlog).build();
-    // SAFETY: the operation has no buffers, and the socket outlives its completion below.
-    unsafe { ring.submission().push(&listen) }.expect("room for one operation");
-    ring.submit_and_wait(1).expect("an operation of io_uring");
-    ring.completion().next().map(|completed| completed.result())
 }

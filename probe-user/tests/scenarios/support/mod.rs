@@ -2,6 +2,7 @@
 //! counters, the daemon and its metrics.
 pub(crate) mod daemon;
 pub(crate) mod half_open;
+pub(crate) mod io_uring;
 pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
