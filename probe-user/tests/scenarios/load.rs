@@ -154,7 +154,8 @@ fn come_and_go(number: u64) {
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a TCP socket");
     let listener = socket();
     listener.set_reuse_address(true).expect("SO_REUSEADDR");
-    listener.bind(&address.into()).expect("bind");
+    // A process that another scenario starts at this moment has, until its exec(), the last listener as well.
+    wait_until("the port is free", || listener.bind(&address.into()).map_err(|error| error.to_string()));
     listener.listen(1).expect("listen");
     let clients: Vec<Socket> = (0..CLIENTS_OF_EACH).map(|_| socket()).collect();
     for client in &clients {

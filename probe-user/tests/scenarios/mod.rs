@@ -119,6 +119,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     queues::the_highest_syn_queue_is_told,
     queues::connections_of_every_kind_are_accepted,
     queues::connections_that_move_keep_their_wait,
+    queues::a_spike_recommends_what_it_would_have_needed,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,

@@ -357,3 +357,29 @@ pub(crate) fn connections_that_move_keep_their_wait(setup: &Setup) {
     }
     drop(clients);
 }
+
+/// Twenty-five times what fits comes within a second; beside it a port that is left in peace.
+pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
+    const SPIKE: u64 = 300;
+    const BACKLOG: u32 = 11;
+    /// 300 and a quarter more are 375.
+    const RECOMMENDED: u64 = 512;
+    let bench = Bench::new(setup);
+    let quiet = Listener::open(&bench.namespace, IPV4, BACKLOG);
+    let spike = || {
+        let listener = Listener::open(&bench.namespace, IPV4, BACKLOG);
+        let begun = Instant::now();
+        let clients = connect_all(&bench.namespace, listener.address, SPIKE);
+        // Those refused within a second of the first one wanted a place at once.
+        let quick = begun.elapsed() < Duration::from_millis(900);
+        quick.then_some((listener, clients)).ok_or_else(|| "not within a second".to_owned())
+    };
+    let (listener, clients) = wait_until("a spike within a second", spike);
+    wait_until("a recommendation", || {
+        let recommended = |address| of_port(&bench, address, "backlog_recommended");
+        let (after_spike, in_peace) = (recommended(listener.address)?, recommended(quiet.address)?);
+        let expected = if bench.full() { Value::from(RECOMMENDED) } else { Value::Null };
+        ensure(after_spike == expected && in_peace.is_null(), || format!("{after_spike}, {in_peace}"))
+    });
+    drop(clients);
+}
