@@ -61,7 +61,9 @@ pub(crate) struct Moment {
 impl Bench {
     /// Makes a namespace for the daemon that the scenarios of this set-up share.
     pub(crate) fn new(setup: &Setup) -> Self {
-        Self::between(Namespace::new(), setup.shared_daemon(), setup)
+        let daemon = setup.shared_daemon();
+        // Not one whose number it has counted under before: a proof's, which has ended.
+        Self::between(Namespace::unlike(|| daemon.scrape().namespaces()), daemon, setup)
     }
 
     /// Makes a namespace and starts a daemon that nobody else looks at, so that what happens between
