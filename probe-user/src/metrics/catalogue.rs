@@ -10,7 +10,7 @@ mod series;
 pub use self::{limits::*, port::*, queue::*, series::*};
 use super::{
     Group, Kind, Label,
-    Label::{Counter, Hook, Kernel, Method, Netns, Reason, Variant, Version},
+    Label::{Counter, Hook, Kernel, Method, Netns, Reason, Source, Variant, Version},
     Metric, Needs, Unit,
 };
 
@@ -118,6 +118,15 @@ pub const ACCOUNTING_INFO: Metric = information(
     "How overflows and drops are charged to ports: kernel-counters (the kernel's own TcpExt \
      counters before and after each packet), conditions (the kernel's own comparisons, evaluated \
      again), socket-drops (sk_drops of the listeners and TcpExt of the namespace), or none.",
+);
+
+/// Whether queues are seen between two readings.
+pub const ACCEPT_QUEUE_SOURCE_INFO: Metric = information(
+    "tcp_backlog_accept_queue_source_info",
+    &[Source],
+    "Where what is said of accept queues comes from: events (each time that a connection is put in a queue, its \
+     length is noted, so that peaks between two readings are seen), or polled (lengths and limits are those of the \
+     moment of the reading, by sock_diag, and peaks are absent).",
 );
 
 /// What runs, and on what.
@@ -275,6 +284,7 @@ pub const CATALOGUE: &[Metric] = &[
     SOFTNET_TIME_SQUEEZE,
     HOOK_INFO,
     ACCOUNTING_INFO,
+    ACCEPT_QUEUE_SOURCE_INFO,
     BUILD_INFO,
     LOST_EVENTS,
     READ_ERRORS,

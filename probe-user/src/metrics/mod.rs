@@ -118,6 +118,8 @@ pub enum Label {
     Reason,
     /// The method of accounting.
     Method,
+    /// Where numbers come from: `events` or `polled`.
+    Source,
     /// Version of the daemon.
     Version,
     /// Release of the kernel.
@@ -149,6 +151,7 @@ impl Label {
             Self::Variant => "variant",
             Self::Reason => "reason",
             Self::Method => "method",
+            Self::Source => "source",
             Self::Version => "version",
             Self::Kernel => "kernel",
         }

@@ -287,6 +287,8 @@ impl Exposition {
         }
         let method = model.plan.coverage.accounting.label();
         self.add(&catalogue::ACCOUNTING_INFO, &[method], 1.0);
+        let source = if model.plan.coverage.accept_queue_depth { "events" } else { "polled" };
+        self.add(&catalogue::ACCEPT_QUEUE_SOURCE_INFO, &[source], 1.0);
         self.add(&catalogue::BUILD_INFO, &[&build.version, &build.kernel], 1.0);
         for (reason, count) in &model.losses {
             self.add_known(&catalogue::LOST_EVENTS, &[reason], Some(*count));

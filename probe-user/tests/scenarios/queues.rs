@@ -70,6 +70,9 @@ pub(crate) fn a_burst_between_two_scrapes_is_seen_at_its_full_height(setup: &Set
     const HEIGHT: u64 = 6;
     let bench = Bench::new(setup);
     let listener = Listener::open(&bench.namespace, IPV4, 64);
+    let sources = bench.scrape();
+    let sources = sources.label_values("tcp_backlog_accept_queue_source_info", "source");
+    assert_eq!(sources, [if sees_queues(&bench) { "events" } else { "polled" }]);
     if !sees_queues(&bench) {
         let peaks = bench.scrape().values("tcp_backlog_accept_queue_highest", &[]);
         assert!(peaks.is_empty(), "peaks that nothing tells: {peaks:?}");
