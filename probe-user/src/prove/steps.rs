@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{
     HandshakeId, Ledger, Listener,
     counters::{
-        ABORTED, ACK_ACCEPT_QUEUE_FULL, CLOSED_UNACCEPTED, CONNECTIONS_REFUSED, COOKIES_FAILED,
-        COOKIES_RECEIVED, COOKIES_SENT, DROPS, ESTABLISHED, EXPIRED, OVERFLOWS, SYN_ACCEPT_QUEUE_FULL,
-        SYN_BACKLOG_RESERVE, SYN_OTHER, SYN_QUEUE_FULL, SYN_QUEUED, SYN_RECEIVED,
+        ABORTED, ACCEPT_QUEUE_HIGHEST, ACCEPT_WAITS, ACCEPTED, ACK_ACCEPT_QUEUE_FULL, BACKLOG_REQUESTED,
+        CLOSED_UNACCEPTED, CONNECTIONS_REFUSED, COOKIES_FAILED, COOKIES_RECEIVED, COOKIES_SENT, DROPS,
+        ESTABLISHED, EXPIRED, OVERFLOWS, SYN_ACCEPT_QUEUE_FULL, SYN_BACKLOG_RESERVE, SYN_OTHER,
+        SYN_QUEUE_FULL, SYN_QUEUED, SYN_RECEIVED,
     },
     exercise::{Exercise, PATIENCE, ProveError},
 };
@@ -64,7 +65,17 @@ fn accepted(exercise: &mut Exercise) -> Result<(), ProveError> {
     let connections = exercise.accept(&listener, 4)?;
     exercise.demand(
         &listener,
-        &[(SYN_RECEIVED, 4), (SYN_QUEUED, 4), (ESTABLISHED, 4), (OVERFLOWS, 0), (DROPS, 0)],
+        &[
+            (SYN_RECEIVED, 4),
+            (SYN_QUEUED, 4),
+            (ESTABLISHED, 4),
+            (ACCEPTED, 4),
+            (ACCEPT_WAITS, 4),
+            (ACCEPT_QUEUE_HIGHEST, 4),
+            (BACKLOG_REQUESTED, 8),
+            (OVERFLOWS, 0),
+            (DROPS, 0),
+        ],
     );
     exercise.keep(listener, connections);
     Ok(())
@@ -93,6 +104,7 @@ fn syns_meet_a_full_accept_queue(exercise: &mut Exercise, way: Way) -> Result<()
             (SYN_ACCEPT_QUEUE_FULL, dropped),
             (DROPS, dropped),
             (CONNECTIONS_REFUSED, refused),
+            (ACCEPT_QUEUE_HIGHEST, fit),
         ],
     );
     exercise.keep(listener, vec![]);

@@ -112,7 +112,7 @@ fn of_port(expectation: &Expectation, model: &Model, netns: u32, declared: &Decl
         id.netns == netns && id.address == expectation.listener.ip() && id.port == expectation.listener.port()
     };
     let port = model.ports.iter().find(is_it);
-    let seen = port.and_then(|port| (expectation.counter.of)(&port.handshakes));
+    let seen = port.and_then(expectation.counter.of);
     let rest = declared.most(expectation.counter.shortfall);
     row(expectation.step, expectation.counter.name, expectation.count, seen, rest)
 }
