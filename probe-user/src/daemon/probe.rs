@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::recommendations::Recommendations;
+use super::{footprint::Footprint, recommendations::Recommendations};
 use crate::{
     config::Config,
     host::{self, capabilities::Capabilities},
@@ -37,14 +37,10 @@ pub struct Probe {
     recommendations: Recommendations,
     started: Instant,
     tended: Option<Duration>,
-    /// The most rows in use since free memory was given back.
-    most_rows: u64,
+    footprint: Footprint,
     /// Errors that were logged already.
     logged: BTreeSet<String>,
 }
-
-/// Rows of so many listeners leave no memory behind that is worth being given back.
-const FEW_ROWS: u64 = 64;
 
 /// How often the rows of closed listeners are looked after, at most.
 const TEND_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,7 +65,7 @@ impl Probe {
             recommendations: Recommendations::new(config.state_file.as_deref()),
             started: Instant::now(),
             tended: None,
-            most_rows: 0,
+            footprint: Footprint::default(),
             logged: BTreeSet::new(),
         };
         // The baseline: what sockets had dropped before anybody watched is not ours.
@@ -125,6 +121,7 @@ impl Probe {
         let now = self.started.elapsed();
         self.history.share_out_series(&mut model, now);
         self.recommendations.update(&mut model, now);
+        self.give_waste_back(sample.own_cost.resident_bytes, now);
         self.tend(listening.as_ref());
         model
     }
@@ -151,6 +148,15 @@ impl Probe {
         sample.owners = self.owners.read(&hints, now, &mut sample.read_errors);
     }
 
+    /// Gives memory back that a larger reading needed.
+    fn give_waste_back(&mut self, resident: Option<u64>, now: Duration) {
+        if let Some(resident) = resident
+            && self.footprint.is_wasteful(resident, kernel::heap_in_use(), now)
+        {
+            kernel::give_free_memory_back();
+        }
+    }
+
     /// Takes back what listeners that are no more have left behind. `listening` are the sockets that are not
     /// closed, if they are known.
     fn tend(&mut self, listening: Option<&BTreeSet<u64>>) {
@@ -160,13 +166,6 @@ impl Probe {
             return;
         }
         self.tended = Some(now);
-        let (rows, _) = maps.rows_in_use();
-        self.most_rows = self.most_rows.max(rows);
-        if rows.saturating_mul(2).saturating_add(FEW_ROWS) < self.most_rows {
-            // Readings have become much smaller than they were.
-            kernel::give_free_memory_back();
-            self.most_rows = rows;
-        }
         if let Err(error) = maps.tend(now, listening) {
             warn!(%error, "rows of closed listeners are kept for now");
         }

@@ -9,6 +9,14 @@ pub fn share_one_heap() {
     let _whether_accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// Bytes that are allocated: from the heap, and in pieces so large that they are mapped alone (mallinfo2(3)).
+#[must_use]
+pub fn heap_in_use() -> u64 {
+    // SAFETY: takes nothing, and may be called at any time from any thread.
+    let info = unsafe { libc::mallinfo2() };
+    u64::try_from(info.uordblks.saturating_add(info.hblkhd)).unwrap_or(u64::MAX)
+}
+
 /// Gives the allocator's free memory back to the kernel. glibc keeps what was once used for good unless
 /// it lies at the end of a heap: the kernel's types at start, a burst of listeners later.
 pub fn give_free_memory_back() {

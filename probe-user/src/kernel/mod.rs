@@ -11,7 +11,7 @@ mod retirement;
 
 pub use self::{
     attach::{Attached, attach},
-    heap::{give_free_memory_back, share_one_heap},
+    heap::{give_free_memory_back, heap_in_use, share_one_heap},
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
     maps::{ProbeMaps, map_bytes, skipped_runs},
     object::KernelBtf,
