@@ -27,7 +27,7 @@ const FEW_HANDSHAKES: u64 = 4_000;
 const MEMBERS: usize = 4;
 const CLIENT_THREADS: u64 = 4;
 
-fn handshakes() -> u64 {
+pub(crate) fn handshakes() -> u64 {
     env::var(HANDSHAKES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(FEW_HANDSHAKES)
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub(crate) mod expected;
 pub(crate) mod support;
 
+pub(crate) mod accept_waits;
 pub(crate) mod attached;
 pub(crate) mod backlogs;
 pub(crate) mod cycles;
@@ -114,11 +115,11 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     backlogs::the_backlog_of_an_older_listener_is_not_guessed,
     backlogs::a_backlog_that_io_uring_asked_for,
     queues::every_connection_is_in_the_histogram_of_fills,
-    queues::waits_are_measured_connection_by_connection,
-    queues::more_connections_wait_than_there_is_room_for,
+    accept_waits::waits_are_measured_connection_by_connection,
+    accept_waits::more_connections_wait_than_there_is_room_for,
     queues::the_highest_syn_queue_is_told,
-    queues::connections_of_every_kind_are_accepted,
-    queues::connections_that_move_keep_their_wait,
+    accept_waits::connections_of_every_kind_are_accepted,
+    accept_waits::connections_that_move_keep_their_wait,
     queues::a_spike_recommends_what_it_would_have_needed,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,

@@ -37,7 +37,7 @@ const BOOTS: u32 = 3;
 const MOST_LINES_OF_FAILURES: usize = 400;
 
 /// Seconds. Instructions are emulated one by one: a minute of tests on a real CPU is several here.
-const DEADLINE: u64 = 1200;
+const DEADLINE: u64 = 2400;
 
 /// Machines at once.
 const MACHINES: usize = 2;
