@@ -52,13 +52,13 @@ fn socket_listens<R: KernelRead>(socket: KernelPointer) {
 }
 
 #[fentry(function = "__sys_listen")]
-fn fentry___sys_listen(ctx: FEntryContext) -> i32 {
+fn fentry_sys_listen(ctx: FEntryContext) -> i32 {
     asked(ctx.arg(1));
     0
 }
 
 #[fentry(function = "__sys_listen_socket")]
-fn fentry___sys_listen_socket(ctx: FEntryContext) -> i32 {
+fn fentry_sys_listen_socket(ctx: FEntryContext) -> i32 {
     asked(ctx.arg(1));
     0
 }
@@ -72,7 +72,7 @@ fn fexit_inet_listen(ctx: FExitContext) -> i32 {
 }
 
 #[fexit(function = "__inet_listen_sk")]
-fn fexit___inet_listen_sk(ctx: FExitContext) -> i32 {
+fn fexit_inet_listen_sk(ctx: FExitContext) -> i32 {
     if ctx.arg::<i32>(2) == 0 {
         listens::<Direct>(ctx.arg(0));
     }
@@ -80,7 +80,7 @@ fn fexit___inet_listen_sk(ctx: FExitContext) -> i32 {
 }
 
 #[kprobe(function = "__sys_listen")]
-fn kprobe___sys_listen(ctx: ProbeContext) -> u32 {
+fn kprobe_sys_listen(ctx: ProbeContext) -> u32 {
     if let Some(backlog) = ctx.arg(1) {
         asked(backlog);
     }
@@ -88,7 +88,7 @@ fn kprobe___sys_listen(ctx: ProbeContext) -> u32 {
 }
 
 #[kprobe(function = "__sys_listen_socket")]
-fn kprobe___sys_listen_socket(ctx: ProbeContext) -> u32 {
+fn kprobe_sys_listen_socket(ctx: ProbeContext) -> u32 {
     if let Some(backlog) = ctx.arg(1) {
         asked(backlog);
     }
@@ -106,7 +106,7 @@ fn kprobe_inet_listen(ctx: ProbeContext) -> u32 {
 }
 
 #[kprobe(function = "__inet_listen_sk")]
-fn kprobe___inet_listen_sk(ctx: ProbeContext) -> u32 {
+fn kprobe_inet_listen_sk(ctx: ProbeContext) -> u32 {
     if let Some(sock) = ctx.arg(0) {
         listens::<Probed>(sock);
     }

@@ -1,7 +1,11 @@
 //! Connections in accept queues, and what listen() was asked for.
-use super::{SOCK, fentry, fexit, if_present, kprobe, name};
+use super::{NOTHING, SOCK, fentry, fexit, if_present, kprobe, name, program};
 use crate::plan::{
-    hook::{Hook, Variant, Wanted, Way},
+    hook::{
+        Hook,
+        ProgramKind::{Fentry, Kprobe},
+        Variant, Wanted, Way,
+    },
     offsets::OffsetGroup::{SleepingExit, Socket},
 };
 
@@ -31,6 +35,8 @@ pub(super) const ACCEPTED: Hook = Hook {
     ],
 };
 
+const SYS_LISTEN: &str = "__sys_listen";
+const SYS_LISTEN_SOCKET: &str = "__sys_listen_socket";
 const LISTEN: &str = "inet_listen";
 const LISTEN_SK: &str = "__inet_listen_sk";
 const SOCKET: super::Pointers = &[(0, "socket")];
@@ -43,20 +49,20 @@ pub(super) const BACKLOG: Hook = Hook {
         Way {
             variant: Variant::Trampoline,
             places: &[
-                &[fentry!("__sys_listen", &[])],
-                &[if_present(fentry!("__sys_listen_socket", SOCKET))],
+                &[program("fentry_sys_listen", Fentry, SYS_LISTEN, NOTHING)],
+                &[if_present(program("fentry_sys_listen_socket", Fentry, SYS_LISTEN_SOCKET, SOCKET))],
                 &[fexit("fexit_inet_listen", LISTEN, &[2], SOCKET)],
-                &[if_present(fexit("fexit___inet_listen_sk", LISTEN_SK, &[2], SOCK))],
+                &[if_present(fexit("fexit_inet_listen_sk", LISTEN_SK, &[2], SOCK))],
             ],
             needs: &[Socket, SleepingExit],
         },
         Way {
             variant: Variant::Kprobe,
             places: &[
-                &[kprobe!("__sys_listen", &[])],
-                &[if_present(kprobe!("__sys_listen_socket", SOCKET))],
+                &[program("kprobe_sys_listen", Kprobe, SYS_LISTEN, NOTHING)],
+                &[if_present(program("kprobe_sys_listen_socket", Kprobe, SYS_LISTEN_SOCKET, SOCKET))],
                 &[kprobe!("inet_listen", SOCKET)],
-                &[if_present(kprobe!("__inet_listen_sk", SOCK))],
+                &[if_present(program("kprobe_inet_listen_sk", Kprobe, LISTEN_SK, SOCK))],
             ],
             needs: &[Socket],
         },
