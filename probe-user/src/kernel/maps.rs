@@ -12,7 +12,7 @@ use aya::{
 };
 use probe_common::{
     accept_queue::{AcceptQueueCounters, AcceptedCounters},
-    handshake::HandshakeCounters,
+    handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
     loss::Loss,
 };
@@ -203,6 +203,12 @@ impl ProbeMaps {
 }
 
 impl HandshakeSource for ProbeMaps {
+    fn counters(&self) -> Result<Vec<(PortKey, HandshakeCounters)>, SourceError> {
+        let live = self.taken_rows().into_iter().map(|(row, identity)| (identity.port, self.totals(row)));
+        let retired = self.retirement.retired().map(|(port, (counters, _))| (*port, *counters));
+        Ok(live.chain(retired).collect())
+    }
+
     fn rows(&self) -> Result<Vec<Row>, SourceError> {
         let live = self.taken_rows().into_iter().map(|(row, identity)| Row {
             port: identity.port,
@@ -221,12 +227,16 @@ impl HandshakeSource for ProbeMaps {
         Ok(live.chain(retired).collect())
     }
 
+    fn other_counters(&self) -> Result<HandshakeCounters, SourceError> {
+        let mut other = self.totals(OTHER_ROW);
+        other.add(&self.retirement.past_budget().0);
+        Ok(other)
+    }
+
     fn other(&self) -> Result<(HandshakeCounters, QueueRow), SourceError> {
-        let (mut other, mut queues) = (self.totals(OTHER_ROW), self.queues(OTHER_ROW));
-        let (counters, past) = self.retirement.past_budget();
-        other.add(counters);
-        queues.absorb(past);
-        Ok((other, queues))
+        let mut queues = self.queues(OTHER_ROW);
+        queues.absorb(&self.retirement.past_budget().1);
+        Ok((self.other_counters()?, queues))
     }
 
     fn losses(&self) -> Result<Vec<u64>, SourceError> {

@@ -37,13 +37,25 @@ pub struct Row {
 
 /// Where the totals are read from: the maps of the attached hooks.
 pub trait HandshakeSource {
+    /// What every row has counted of handshakes, and nothing else of it.
+    ///
+    /// # Errors
+    /// When the maps cannot be read completely.
+    fn counters(&self) -> Result<Vec<(PortKey, HandshakeCounters)>, SourceError>;
+
     /// Every row; a port's total is the sum over its rows.
     ///
     /// # Errors
     /// When the maps cannot be read completely.
     fn rows(&self) -> Result<Vec<Row>, SourceError>;
 
-    /// The totals of the listeners that there is no row left for.
+    /// What was counted of handshakes at the listeners that there is no row left for.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    fn other_counters(&self) -> Result<HandshakeCounters, SourceError>;
+
+    /// All totals of the listeners that there is no row left for.
     ///
     /// # Errors
     /// When the map cannot be read.
@@ -66,7 +78,7 @@ pub struct SourceError {
     pub cause: Box<dyn Error + Send + Sync>,
 }
 
-/// All rows at one instant.
+/// All rows at one instant, or only what they have counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
     /// The sums, per port.
@@ -80,6 +92,17 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds a row's counters to its port's; `None` when the port is of an unknown family.
+    fn add(&mut self, key: &PortKey, counters: &HandshakeCounters) -> Option<PortId> {
+        let Some(address) = decode_address(key) else {
+            self.unknown_family = self.unknown_family.saturating_add(1);
+            return None;
+        };
+        let port = PortId { netns: key.netns, address, port: key.port };
+        self.ports.entry(port).or_default().add(counters);
+        Some(port)
+    }
+
     /// SYNs put in the SYN queues of each network namespace.
     pub(super) fn syn_queued_by_namespace(&self) -> BTreeMap<u32, u64> {
         let mut sums = BTreeMap::<u32, u64>::new();
@@ -91,17 +114,21 @@ impl Totals {
     }
 }
 
+/// Sums the counters of each port's rows.
+pub fn decode_counters(rows: impl IntoIterator<Item = (PortKey, HandshakeCounters)>) -> Totals {
+    let mut totals = Totals::default();
+    for (key, counters) in rows {
+        let _unless_of_an_unknown_family = totals.add(&key, &counters);
+    }
+    totals
+}
+
 /// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
 pub fn decode_rows(rows: impl IntoIterator<Item = Row>, now: u64) -> Totals {
     let mut totals = Totals::default();
     let mut queues: BTreeMap<PortId, QueueRow> = BTreeMap::new();
     for row in rows {
-        let Some(address) = decode_address(&row.port) else {
-            totals.unknown_family = totals.unknown_family.saturating_add(1);
-            continue;
-        };
-        let port = PortId { netns: row.port.netns, address, port: row.port.port };
-        totals.ports.entry(port).or_default().add(&row.counters);
+        let Some(port) = totals.add(&row.port, &row.counters) else { continue };
         queues.entry(port).or_default().absorb(&row.queues);
         if row.inode != 0 {
             totals.sockets.push(SocketTotals {
@@ -136,7 +163,7 @@ pub fn decode_losses(losses: &[u64], totals: &Totals) -> BTreeMap<String, u64> {
     named
 }
 
-/// Puts the reads together: `before` and `after` are the rows before and after the sockets.
+/// Puts the reads together: `before` is what was counted before the sockets were read, `after` are the rows after them.
 pub fn join(
     before: Totals,
     after: Totals,

@@ -27,16 +27,15 @@ use crate::sample::{HookSample, HostSample, SAMPLE_VERSION, Sample, SoftnetSampl
 /// `syn_queues` remembers from reading to reading when it did the dearest part of it.
 ///
 /// The order matters where the parts are put together later:
-/// 1. the rows of the maps: all that they show has reached the kernel's own counters when those are read;
+/// 1. the counters of the maps: all that they show has reached the kernel's own counters when those are read;
 /// 2. in every network namespace the TcpExt counters, the listeners, the TcpExt counters;
-/// 3. the rows of the maps again, for all totals: what is in the sockets' drops or in the kernel's
+/// 3. the maps again and whole, for all totals: what is in the sockets' drops or in the kernel's
 ///    counters already has been counted as well.
 #[must_use]
 pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut SynQueueReader) -> Sample {
     let mut read_errors = Vec::new();
-    let before =
-        source.map(|source| source.rows().map(|rows| handshake::decode_rows(rows, clocks::monotonic())));
-    let other = source.and_then(|source| source.other().ok()).map(|(counters, _)| counters);
+    let before = source.map(|source| source.counters().map(handshake::decode_counters));
+    let other = source.and_then(|source| source.other_counters().ok());
     syn_queues.begin(before.as_ref().and_then(|totals| totals.as_ref().ok()).zip(other.as_ref()));
     let (namespaces, netdev_max_backlog) = namespaces::read(syn_queues, &mut read_errors);
     let host = HostSample { netdev_max_backlog, softnet: read_softnet(&mut read_errors) };
@@ -86,7 +85,7 @@ mod tests {
     }
 
     impl HandshakeSource for Maps {
-        fn rows(&self) -> Result<Vec<Row>, SourceError> {
+        fn counters(&self) -> Result<Vec<(PortKey, HandshakeCounters)>, SourceError> {
             self.reads.set(self.reads.get() + 1);
             if self.reads.get() >= self.fails_from {
                 return Err(SourceError { map: "HANDSHAKE", cause: "no such file".into() });
@@ -94,7 +93,16 @@ mod tests {
             let port = PortKey { address: ADDRESS, netns: 1, port: 80, family: AF_INET };
             let counters =
                 HandshakeCounters { discarded_segments: self.reads.get(), ..HandshakeCounters::default() };
-            Ok(vec![Row { port, inode: 5, counters, ..Row::default() }])
+            Ok(vec![(port, counters)])
+        }
+
+        fn rows(&self) -> Result<Vec<Row>, SourceError> {
+            let rows = self.counters()?.into_iter();
+            Ok(rows.map(|(port, counters)| Row { port, inode: 5, counters, ..Row::default() }).collect())
+        }
+
+        fn other_counters(&self) -> Result<HandshakeCounters, SourceError> {
+            Ok(HandshakeCounters::default())
         }
 
         fn other(&self) -> Result<(HandshakeCounters, QueueRow), SourceError> {

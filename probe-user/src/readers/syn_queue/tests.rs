@@ -8,7 +8,7 @@ use netlink_packet_sock_diag::{
 use probe_common::handshake::PortKey;
 
 use super::*;
-use crate::readers::handshake::{Row, decode_rows};
+use crate::readers::handshake::decode_counters;
 
 /// What a dump shows of a request to this local end, or of a full socket.
 fn response(address: &str, port: u16, attributes: &[Nla]) -> InetResponse {
@@ -37,9 +37,9 @@ fn totals(rows: &[(u32, u64)]) -> Totals {
         let port = u16::try_from(index).unwrap();
         let port = PortKey { address: [0; 16], netns, port, family: u16::from(AF_INET) };
         let counters = HandshakeCounters { syn_queued, ..HandshakeCounters::default() };
-        Row { port, counters, ..Row::default() }
+        (port, counters)
     });
-    decode_rows(rows, 0)
+    decode_counters(rows)
 }
 
 #[test]
