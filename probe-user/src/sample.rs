@@ -235,6 +235,14 @@ pub struct OwnerSample {
     pub user: Option<String>,
 }
 
+impl ListenerSample {
+    /// The port that it listens on, in the network namespace that it is in.
+    #[must_use]
+    pub const fn port_in(&self, netns: u32) -> PortId {
+        PortId { netns, address: self.address, port: self.port }
+    }
+}
+
 /// What the daemon itself costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OwnCostSample {

@@ -156,7 +156,7 @@ fn readings(
     let netns = namespace.netns;
     let mut live: BTreeMap<PortId, u32> = BTreeMap::new();
     for listener in namespace.listeners.as_ref()? {
-        let drops = live.entry(PortId { netns, address: listener.address, port: listener.port }).or_default();
+        let drops = live.entry(listener.port_in(netns)).or_default();
         *drops = drops.wrapping_add(listener.drops);
     }
     let first = PortId { netns, address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };

@@ -79,7 +79,7 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
     let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
-            let id = PortId { netns: namespace.netns, address: socket.address, port: socket.port };
+            let id = socket.port_in(namespace.netns);
             let own = rows.get(&(id, u64::from(socket.inode)));
             ports.entry(id).or_default().push(Listener {
                 accept_queue_length: socket.accept_queue_length,

@@ -69,6 +69,16 @@ pub struct Model {
     pub series: Option<Series>,
 }
 
+impl Model {
+    /// Whether "no listeners" means that the port is closed, rather than that nobody could look.
+    #[must_use]
+    pub fn knows_sockets_of(&self, port: &Port) -> bool {
+        let mut namespaces = self.namespaces.iter();
+        !port.listeners.is_empty()
+            || namespaces.any(|namespace| namespace.netns == port.id.netns && namespace.error.is_none())
+    }
+}
+
 /// What is remembered from sample to sample.
 #[derive(Debug, Default)]
 pub struct History {

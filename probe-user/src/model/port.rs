@@ -41,6 +41,16 @@ pub struct Port {
 }
 
 impl Port {
+    /// Length and limit of the accept queue, summed over the listeners: each has a queue of its own. A closed port
+    /// has none.
+    #[must_use]
+    pub fn accept_queue(&self) -> Option<(u64, u64)> {
+        let queues = self.listeners.iter().map(|one| (one.accept_queue_length, one.accept_queue_limit));
+        queues
+            .map(|(length, limit)| (u64::from(length), u64::from(limit)))
+            .reduce(|(length, limit), (more, more_limit)| (length + more, limit + more_limit))
+    }
+
     /// The process that the port belongs to now: of several owners the one with the lowest number.
     #[must_use]
     pub fn owner(&self) -> Option<&OwnerSample> {

@@ -75,9 +75,8 @@ fn owners(sample: &Sample) -> BTreeMap<PortId, Vec<&OwnerSample>> {
     let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
-            let port = PortId { netns: namespace.netns, address: socket.address, port: socket.port };
             let owner = sample.owners.get(&u64::from(socket.inode)).map(Arc::as_ref);
-            ports.entry(port).or_default().extend(owner);
+            ports.entry(socket.port_in(namespace.netns)).or_default().extend(owner);
         }
     }
     ports

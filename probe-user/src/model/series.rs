@@ -26,7 +26,6 @@ use self::{
     shares::Shares,
 };
 use super::{Handshakes, Model, Port, QueueCounts, totals::totals};
-use crate::sample::PortId;
 
 /// Everything of a port that only grows: what is shared out. A new set of totals becomes a field here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -153,7 +152,7 @@ impl SeriesHistory {
         Candidate {
             id: port.id,
             activity: Activity::of(&gain.handshakes),
-            closed: port.listeners.is_empty() && could_be_read(model, &port.id),
+            closed: port.listeners.is_empty() && model.knows_sockets_of(port),
         }
     }
 
@@ -171,11 +170,6 @@ impl SeriesHistory {
             other: self.shares.other(PortTotals::of_other(model).as_ref()),
         });
     }
-}
-
-/// Whether a port without listeners is closed, rather than that nobody could look.
-fn could_be_read(model: &Model, port: &PortId) -> bool {
-    model.namespaces.iter().any(|namespace| namespace.netns == port.netns && namespace.error.is_none())
 }
 
 #[cfg(test)]

@@ -12,17 +12,17 @@ use crate::sample::{NamespaceSample, PortId};
 /// belong to no listener, as those of one that was closed a moment ago, are left out.
 pub(super) fn lengths(namespace: &NamespaceSample) -> Option<BTreeMap<PortId, u64>> {
     let queues = &namespace.syn_queues.as_ref()?.queues;
-    let id = |address, port| PortId { netns: namespace.netns, address, port };
     let mut lengths = BTreeMap::<PortId, u64>::new();
     let mut addresses = BTreeMap::<u16, Vec<IpAddr>>::new();
     for listener in namespace.listeners.as_ref()? {
-        if lengths.insert(id(listener.address, listener.port), 0).is_none() {
+        if lengths.insert(listener.port_in(namespace.netns), 0).is_none() {
             addresses.entry(listener.port).or_default().push(listener.address);
         }
     }
     for queue in queues {
         let listening = addresses.get(&queue.port).map(Vec::as_slice).unwrap_or_default();
-        let owner = owner(queue.address, listening).map(|address| id(address, queue.port));
+        let id = |address| PortId { netns: namespace.netns, address, port: queue.port };
+        let owner = owner(queue.address, listening).map(id);
         if let Some(length) = owner.and_then(|owner| lengths.get_mut(&owner)) {
             *length = length.saturating_add(queue.length);
         }

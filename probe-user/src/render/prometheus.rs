@@ -19,7 +19,7 @@ use prometheus::{
     },
 };
 
-use super::{BuildInfo, words};
+use super::BuildInfo;
 use crate::{
     metrics::{Kind, Metric, catalogue},
     model::{
@@ -58,7 +58,7 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     let mut exposition = Exposition::default();
     for port in &model.ports {
         if let Some(totals) = model.exposed(port) {
-            exposition.add_port(port, &totals, words::sockets_are_known(model, port));
+            exposition.add_port(port, &totals, model.knows_sockets_of(port));
         }
     }
     if let Some(other) = model.exposed_other().filter(|other| other_is_used(model, &other.handshakes)) {
@@ -152,9 +152,7 @@ impl Exposition {
         }
         self.add_backlogs(identity, &port.listeners);
         // A closed port has no queue, so it has no length and no limit either.
-        if !port.listeners.is_empty() {
-            let length = port.listeners.iter().map(|one| u64::from(one.accept_queue_length)).sum();
-            let limit = port.listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
+        if let Some((length, limit)) = port.accept_queue() {
             self.add_known(&catalogue::ACCEPT_QUEUE_LENGTH, &identity, Some(length));
             self.add_known(&catalogue::ACCEPT_QUEUE_LIMIT, &identity, Some(limit));
             self.add_known(&catalogue::SYN_QUEUE_LENGTH, &identity, port.syn_queue_length);

@@ -56,7 +56,10 @@ const COLUMNS: &[Column] = &[
         process.map_or_else(|| UNKNOWN.to_owned(), words::one_line)
     }),
     number("LISTENERS", 8, listeners),
-    number("QUEUE", 0, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| queue(&port.listeners))),
+    number("QUEUE", 0, |line| {
+        let queue = line.port.and_then(Port::accept_queue);
+        queue.map_or_else(|| UNKNOWN.to_owned(), |(length, limit)| format!("{length}/{limit}"))
+    }),
     number("HIGHEST", 1, |line| known(line.peaks.map(|peaks| peaks.highest.into()))),
     number("ASKED", 3, |line| line.port.map_or_else(|| UNKNOWN.to_owned(), |port| asked(&port.listeners))),
     number("WAIT P99", 5, wait),
@@ -164,18 +167,8 @@ fn known(number: Option<u64>) -> String {
 
 fn listeners(line: &Line<'_>) -> String {
     let Some(port) = line.port else { return UNKNOWN.to_owned() };
-    let counted = words::sockets_are_known(line.model, port).then_some(port.listeners.len());
+    let counted = line.model.knows_sockets_of(port).then_some(port.listeners.len());
     known(counted.and_then(|count| u64::try_from(count).ok()))
-}
-
-/// The accept queues as length/limit: sums, as in the metrics. A closed port has none.
-fn queue(listeners: &[Listener]) -> String {
-    if listeners.is_empty() {
-        return UNKNOWN.to_owned();
-    }
-    let length: u64 = listeners.iter().map(|one| u64::from(one.accept_queue_length)).sum();
-    let limit: u64 = listeners.iter().map(|one| u64::from(one.accept_queue_limit)).sum();
-    format!("{length}/{limit}")
 }
 
 /// What listen() was asked for, if that is known and the same for all listeners.

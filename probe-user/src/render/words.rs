@@ -1,6 +1,6 @@
 //! Sentences that more than one renderer says.
 use crate::{
-    model::{Model, Namespace, Port},
+    model::{Model, Namespace},
     plan::outcome::{Accounting, Coverage},
 };
 
@@ -56,13 +56,6 @@ pub(super) fn not_measured(coverage: &Coverage) -> Vec<&'static str> {
 /// The namespaces that could not be read whole.
 pub(super) fn unreadable(model: &Model) -> impl Iterator<Item = (&Namespace, &str)> {
     model.namespaces.iter().filter_map(|namespace| Some((namespace, namespace.error.as_deref()?)))
-}
-
-/// Whether "no listeners" means that the port is closed, rather than that nobody could look.
-pub(super) fn sockets_are_known(model: &Model, port: &Port) -> bool {
-    let mut namespaces = model.namespaces.iter();
-    !port.listeners.is_empty()
-        || namespaces.any(|namespace| namespace.netns == port.id.netns && namespace.error.is_none())
 }
 
 /// The text on one line, whatever it was: control characters become spaces.

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     model::{Backlog, Host, Listener, Namespace, Overflows, Queues, Rates, totals::Totals as _},
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{LimitsSample, OwnCostSample},
+    sample::{LimitsSample, OwnCostSample, PortId},
 };
 
 fn id(port: u16) -> PortId {
