@@ -16,9 +16,14 @@ use super::{
 
 /// A counter of a network namespace.
 const fn netns_counter(name: &'static str, needs: Needs, help: &'static str) -> Metric {
+    Metric { kind: Kind::Counter, ..netns_gauge(name, needs, help) }
+}
+
+/// A number of a network namespace that goes up and down.
+const fn netns_gauge(name: &'static str, needs: Needs, help: &'static str) -> Metric {
     Metric {
         name,
-        kind: Kind::Counter,
+        kind: Kind::Gauge,
         unit: Unit::Number,
         help,
         labels: &[Netns],
@@ -79,29 +84,24 @@ pub const NETNS_UNATTRIBUTED_DROPS: Metric = netns_counter(
 
 /// What the kernel counted and no port did.
 pub const NETNS_AUDIT_RESIDUAL: Metric = Metric {
-    name: "tcp_backlog_netns_audit_residual",
-    kind: Kind::Gauge,
-    unit: Unit::Number,
-    help: "What TcpExt counted in the network namespace and no port did, since the hooks were attached, by \
-           the kernel's name of the counter; negative when the ports counted more. Anything but 0 is a defect, \
-           or one of the kernel's other users of these counters, which docs/COMPATIBILITY.md names.",
     labels: &[Netns, Counter],
-    needs: Needs::KernelCounters,
-    group: Group::Namespace,
+    ..netns_gauge(
+        "tcp_backlog_netns_audit_residual",
+        Needs::KernelCounters,
+        "What TcpExt counted in the network namespace and no port did, since the hooks were attached, by \
+         the kernel's name of the counter; negative when the ports counted more. Anything but 0 is a defect, \
+         or one of the kernel's other users of these counters, which docs/COMPATIBILITY.md names.",
+    )
 };
 
 /// Whether a namespace could be read.
-pub const NETNS_READABLE: Metric = Metric {
-    name: "tcp_backlog_netns_readable",
-    kind: Kind::Gauge,
-    unit: Unit::Number,
-    help: "1 when the sockets (sock_diag), the counters (/proc/PID/net/netstat) and what the kernel shows of the \
-           limits (/proc/sys/net) of the network namespace could be read, 0 when not: what is missing is then \
-           absent, and the daemon's log says why.",
-    labels: &[Netns],
-    needs: Needs::Nothing,
-    group: Group::Namespace,
-};
+pub const NETNS_READABLE: Metric = netns_gauge(
+    "tcp_backlog_netns_readable",
+    Needs::Nothing,
+    "1 when the sockets (sock_diag), the counters (/proc/PID/net/netstat) and what the kernel shows of the \
+     limits (/proc/sys/net) of the network namespace could be read, 0 when not: what is missing is then \
+     absent, and the daemon's log says why.",
+);
 
 /// What became of each hook.
 pub const HOOK_INFO: Metric = information(

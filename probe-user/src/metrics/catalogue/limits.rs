@@ -1,21 +1,12 @@
 //! Limits that the kernel was told, and the queue before all sockets.
-use super::super::{
-    Group, Kind,
-    Label::{Cpu, Netns},
-    Metric, Needs, Unit,
+use super::{
+    super::{Group, Kind, Label::Cpu, Metric, Needs, Unit},
+    netns_gauge,
 };
 
 /// A sysctl of a network namespace.
 const fn netns_limit(name: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        unit: Unit::Number,
-        help,
-        labels: &[Netns],
-        needs: Needs::Nothing,
-        group: Group::Namespace,
-    }
+    netns_gauge(name, Needs::Nothing, help)
 }
 
 /// A counter of a CPU's network softirq.

@@ -9,9 +9,14 @@ pub(super) const PORT_LABELS: &[Label] = &[Netns, Address, Port, Process];
 
 /// A counter of a listening port: the commonest shape.
 pub(super) const fn port_counter(name: &'static str, needs: Needs, help: &'static str) -> Metric {
+    Metric { kind: Kind::Counter, ..port_gauge(name, needs, help) }
+}
+
+/// A number of a listening port that goes up and down.
+pub(super) const fn port_gauge(name: &'static str, needs: Needs, help: &'static str) -> Metric {
     Metric {
         name,
-        kind: Kind::Counter,
+        kind: Kind::Gauge,
         unit: Unit::Number,
         help,
         labels: PORT_LABELS,
@@ -21,16 +26,8 @@ pub(super) const fn port_counter(name: &'static str, needs: Needs, help: &'stati
 }
 
 /// A number that `sock_diag` gives of a port's listeners at the moment of the scrape.
-const fn port_gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        unit: Unit::Number,
-        help,
-        labels: PORT_LABELS,
-        needs: Needs::Nothing,
-        group: Group::Port,
-    }
+const fn socket_gauge(name: &'static str, help: &'static str) -> Metric {
+    port_gauge(name, Needs::Nothing, help)
 }
 
 /// SYNs that reached the listener.
@@ -191,7 +188,7 @@ pub const LISTEN_DROPS: Metric = port_counter(
 );
 
 /// Finished handshakes that wait for accept(), over all listeners of the port.
-pub const ACCEPT_QUEUE_LENGTH: Metric = port_gauge(
+pub const ACCEPT_QUEUE_LENGTH: Metric = socket_gauge(
     "tcp_backlog_accept_queue_length",
     "Finished handshakes that wait for accept() at this moment: sk_ack_backlog, which sock_diag \
      gives as idiag_rqueue. It is the sum over the listeners of the port, as is the limit to be \
@@ -200,7 +197,7 @@ pub const ACCEPT_QUEUE_LENGTH: Metric = port_gauge(
 );
 
 /// The effective backlog, over all listeners of the port.
-pub const ACCEPT_QUEUE_LIMIT: Metric = port_gauge(
+pub const ACCEPT_QUEUE_LIMIT: Metric = socket_gauge(
     "tcp_backlog_accept_queue_limit",
     "The effective backlog, after net.core.somaxconn has cut what listen() asked for: \
      sk_max_ack_backlog, which sock_diag gives as idiag_wqueue. It is the sum over the listeners \
@@ -209,7 +206,7 @@ pub const ACCEPT_QUEUE_LIMIT: Metric = port_gauge(
 );
 
 /// Requests in the SYN queues of the port.
-pub const SYN_QUEUE_LENGTH: Metric = port_gauge(
+pub const SYN_QUEUE_LENGTH: Metric = socket_gauge(
     "tcp_backlog_syn_queue_length",
     "Handshakes that wait for their last ACK: requests in the state TCP_SYN_RECV, which a sock_diag dump lists \
      by their local address and port, as ss -tn state syn-recv does; without connections by Fast Open, which \
@@ -219,7 +216,7 @@ pub const SYN_QUEUE_LENGTH: Metric = port_gauge(
 );
 
 /// What the SYN queues of the port hold.
-pub const SYN_QUEUE_LIMIT: Metric = port_gauge(
+pub const SYN_QUEUE_LIMIT: Metric = socket_gauge(
     "tcp_backlog_syn_queue_limit",
     "The limit of the SYN queue, which is the effective backlog (sk_max_ack_backlog) and not \
      net.ipv4.tcp_max_syn_backlog: the sum over the listeners of the port. By inet_csk_reqsk_queue_is_full() of \
@@ -228,7 +225,7 @@ pub const SYN_QUEUE_LIMIT: Metric = port_gauge(
 );
 
 /// Sockets that listen on the port.
-pub const LISTENERS: Metric = port_gauge(
+pub const LISTENERS: Metric = socket_gauge(
     "tcp_backlog_listeners",
     "Sockets that listen on the port at this moment, from a sock_diag dump of its network \
      namespace. More than one: they share the port with SO_REUSEPORT.",

@@ -1,25 +1,12 @@
 //! Metrics of a port's queues, as the hooks see them.
 use super::{
     super::{
-        Group, Kind,
+        Kind,
         Label::{Address, Bound, Netns, Port, Process, Window},
         Metric, Needs, Unit,
     },
-    port::{PORT_LABELS, port_counter},
+    port::{port_counter, port_gauge},
 };
-
-/// A number of a queue that goes up and down.
-const fn queue_gauge(name: &'static str, needs: Needs, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        unit: Unit::Number,
-        help,
-        labels: PORT_LABELS,
-        needs,
-        group: Group::Port,
-    }
-}
 
 /// Connections that accept() returned.
 pub const ACCEPTED: Metric = port_counter(
@@ -33,7 +20,7 @@ pub const ACCEPTED: Metric = port_counter(
 pub const ACCEPT_WAIT: Metric = Metric {
     kind: Kind::Histogram,
     unit: Unit::Seconds,
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_accept_wait_seconds",
         Needs::FullPlan,
         "How long finished handshakes were in the accept queue, from inet_csk_reqsk_queue_add() to the return of \
@@ -46,7 +33,7 @@ pub const ACCEPT_WAIT: Metric = Metric {
 pub const ACCEPT_QUEUE_FILL: Metric = Metric {
     kind: Kind::Histogram,
     unit: Unit::Ratio,
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_accept_queue_fill_ratio",
         Needs::QueueEvents,
         "How full the accept queue was each time that a connection was put in it, that one included: \
@@ -58,7 +45,7 @@ pub const ACCEPT_QUEUE_FILL: Metric = Metric {
 /// The highest length of the accept queue in a window.
 pub const ACCEPT_QUEUE_PEAK: Metric = Metric {
     labels: &[Netns, Address, Port, Process, Window],
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_accept_queue_peak",
         Needs::QueueEvents,
         "The highest length of the accept queue in the last complete window of 1, 15 or 60 seconds, from \
@@ -69,7 +56,7 @@ pub const ACCEPT_QUEUE_PEAK: Metric = Metric {
 };
 
 /// The highest length of the accept queue.
-pub const ACCEPT_QUEUE_HIGHEST: Metric = queue_gauge(
+pub const ACCEPT_QUEUE_HIGHEST: Metric = port_gauge(
     "tcp_backlog_accept_queue_highest",
     Needs::QueueEvents,
     "The highest length of the accept queue since the hooks were attached, from sk_ack_backlog as in \
@@ -79,7 +66,7 @@ pub const ACCEPT_QUEUE_HIGHEST: Metric = queue_gauge(
 /// When that was.
 pub const ACCEPT_QUEUE_HIGHEST_TIME: Metric = Metric {
     unit: Unit::Seconds,
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_accept_queue_highest_timestamp_seconds",
         Needs::QueueEvents,
         "When sk_ack_backlog was the highest, in seconds since the Unix epoch; absent while nothing was ever in \
@@ -88,7 +75,7 @@ pub const ACCEPT_QUEUE_HIGHEST_TIME: Metric = Metric {
 };
 
 /// What listen() was asked for.
-pub const BACKLOG_REQUESTED: Metric = queue_gauge(
+pub const BACKLOG_REQUESTED: Metric = port_gauge(
     "tcp_backlog_backlog_requested",
     Needs::FullPlan,
     "What listen() was asked for, before net.core.somaxconn was looked at: __sys_listen(); -1 where a negative number \
@@ -97,7 +84,7 @@ pub const BACKLOG_REQUESTED: Metric = queue_gauge(
 );
 
 /// What listen() would give now.
-pub const BACKLOG_ATTAINABLE: Metric = queue_gauge(
+pub const BACKLOG_ATTAINABLE: Metric = port_gauge(
     "tcp_backlog_backlog_attainable",
     Needs::FullPlan,
     "What the same call of listen() would give now: what it was asked for, or net.core.somaxconn of the network \
@@ -110,7 +97,7 @@ pub const BACKLOG_ATTAINABLE: Metric = queue_gauge(
 pub const BACKLOG_BOUND_INFO: Metric = Metric {
     kind: Kind::Info,
     labels: &[Netns, Address, Port, Process, Bound],
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_backlog_bound_info",
         Needs::FullPlan,
         "Which limit made the backlog of the port's listeners what it is: application (the number that the program \
@@ -122,7 +109,7 @@ pub const BACKLOG_BOUND_INFO: Metric = Metric {
 /// The highest length of the SYN queue in a window.
 pub const SYN_QUEUE_PEAK: Metric = Metric {
     labels: &[Netns, Address, Port, Process, Window],
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_syn_queue_peak",
         Needs::FullPlan,
         "The highest length of the SYN queue in the last complete window of 1, 15 or 60 seconds, from \
@@ -133,7 +120,7 @@ pub const SYN_QUEUE_PEAK: Metric = Metric {
 /// When accept() last returned a connection.
 pub const LAST_ACCEPT_TIME: Metric = Metric {
     unit: Unit::Seconds,
-    ..queue_gauge(
+    ..port_gauge(
         "tcp_backlog_last_accept_timestamp_seconds",
         Needs::FullPlan,
         "When inet_csk_accept() last returned a connection of the port, in seconds since the Unix epoch; absent before the \

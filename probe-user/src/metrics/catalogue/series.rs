@@ -1,22 +1,18 @@
 //! Metrics of how ports are shared out between series, and of what is concluded from all that was seen of a port.
 use super::{
     super::{Group, Kind, Metric, Needs, Unit},
-    port::PORT_LABELS,
+    port::port_gauge,
 };
 
 /// The backlog that would have been enough.
-pub const BACKLOG_RECOMMENDED: Metric = Metric {
-    name: "tcp_backlog_backlog_recommended",
-    kind: Kind::Gauge,
-    unit: Unit::Number,
-    help: "The backlog that the worst burst of the last 24 hours would have needed: the most connections that wanted a \
-           place in one listener's accept queue at once (sk_ack_backlog and those refused within a second), and a \
-           quarter more, as the next power of two. Absent where nobody wanted a place. 16,384 ports are remembered; \
-           tcp_backlog_lost_events_total{reason=\"demand_forgotten\"} counts those that were forgotten for others.",
-    labels: PORT_LABELS,
-    needs: Needs::AnyPlan,
-    group: Group::Port,
-};
+pub const BACKLOG_RECOMMENDED: Metric = port_gauge(
+    "tcp_backlog_backlog_recommended",
+    Needs::AnyPlan,
+    "The backlog that the worst burst of the last 24 hours would have needed: the most connections that wanted a \
+     place in one listener's accept queue at once (sk_ack_backlog and those refused within a second), and a \
+     quarter more, as the next power of two. Absent where nobody wanted a place. 16,384 ports are remembered; \
+     tcp_backlog_lost_events_total{reason=\"demand_forgotten\"} counts those that were forgotten for others.",
+);
 
 /// Ports that are known.
 pub const PORTS: Metric = Metric {
