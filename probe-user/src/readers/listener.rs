@@ -1,7 +1,7 @@
 //! The listening TCP sockets of a network namespace, as `ss -ltn` lists them.
 use netlink_packet_sock_diag::{
     constants::TCP_LISTEN,
-    inet::{ExtensionFlags, InetResponse, nlas::Nla},
+    inet::{ExtensionFlags, InetResponse},
 };
 
 use super::sock_diag::{self, Collector, DumpError, Family, SockDiagError};
@@ -27,23 +27,17 @@ struct Listeners(Vec<ListenerSample>);
 impl Collector for Listeners {
     const WHAT: &'static str = "listeners";
     const STATE: u8 = TCP_LISTEN;
-    // sk_drops is the last of the figures that sk_get_meminfo() of net/core/sock.c gives.
     const EXTENSIONS: ExtensionFlags = ExtensionFlags::SKMEMINFO;
     const INNUMERABLE: bool = false;
 
     fn add(&mut self, socket: &InetResponse) -> Result<(), DumpError> {
         let header = &socket.header;
-        let port = header.socket_id.source_port;
-        let drops = socket.nlas.iter().find_map(|attribute| match attribute {
-            Nla::MemInfo(memory) => Some(memory.drops),
-            _ => None,
-        });
         self.0.push(ListenerSample {
             address: header.socket_id.source_address,
-            port,
+            port: header.socket_id.source_port,
             accept_queue_length: header.recv_queue,
             accept_queue_limit: header.send_queue,
-            drops: drops.ok_or(DumpError::NoDrops { port })?,
+            drops: sock_diag::drops(socket)?,
             inode: header.inode,
         });
         Ok(())

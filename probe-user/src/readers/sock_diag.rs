@@ -12,7 +12,7 @@ use rustix::{
     net::{RecvFlags, recv, sockopt},
 };
 
-pub(super) use self::dump::Collector;
+pub(super) use self::dump::{Collector, drops};
 use self::dump::{Dump, Progress};
 pub use self::dump::{DumpError, Family};
 

@@ -7,7 +7,7 @@ use netlink_packet_core::{
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use rustix::io::Errno;
 
@@ -65,6 +65,16 @@ pub(in crate::readers) trait Collector: Default {
 
     /// Takes one socket.
     fn add(&mut self, socket: &InetResponse) -> Result<(), DumpError>;
+}
+
+/// The drops of a socket that was asked for with [`ExtensionFlags::SKMEMINFO`]: `sk_drops` is the last of the
+/// figures that sk_get_meminfo() of net/core/sock.c gives.
+pub(in crate::readers) fn drops(socket: &InetResponse) -> Result<u32, DumpError> {
+    let drops = socket.nlas.iter().find_map(|attribute| match attribute {
+        Nla::MemInfo(memory) => Some(memory.drops),
+        _ => None,
+    });
+    drops.ok_or(DumpError::NoDrops { port: socket.header.socket_id.source_port })
 }
 
 /// What is to be done after a part.

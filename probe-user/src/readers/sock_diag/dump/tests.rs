@@ -1,7 +1,7 @@
 //! Dumps made by hand, in the layout of `linux/inet_diag.h`.
 use std::net::IpAddr;
 
-use netlink_packet_sock_diag::{constants::TCP_LISTEN, inet::nlas::Nla};
+use netlink_packet_sock_diag::constants::TCP_LISTEN;
 use proptest::prelude::*;
 
 use super::*;
@@ -27,11 +27,7 @@ impl Collector for Words {
     fn add(&mut self, socket: &InetResponse) -> Result<(), DumpError> {
         let header = &socket.header;
         let (address, port) = (header.socket_id.source_address, header.socket_id.source_port);
-        let drops = socket.nlas.iter().find_map(|attribute| match attribute {
-            Nla::MemInfo(memory) => Some(memory.drops),
-            _ => None,
-        });
-        let drops = drops.ok_or(DumpError::NoDrops { port })?;
+        let drops = drops(socket)?;
         let (length, limit) = (header.recv_queue, header.send_queue);
         let fields = (length, limit, header.inode);
         // Where a test damages a dump they are others.
