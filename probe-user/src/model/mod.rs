@@ -79,6 +79,15 @@ impl Model {
     }
 }
 
+#[cfg(test)]
+impl Model {
+    /// Nothing is known, for tests that fill in the rest.
+    pub(crate) fn empty() -> Self {
+        let plan = PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING };
+        Self::new(&Sample::default(), &plan, &Findings::default())
+    }
+}
+
 /// What is remembered from sample to sample.
 #[derive(Debug, Default)]
 pub struct History {
@@ -130,7 +139,7 @@ impl History {
 }
 
 /// One network namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// Its inode number.
     pub netns: u32,

@@ -1,6 +1,5 @@
 //! Real requests over loopback, written and read byte by byte.
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -10,37 +9,17 @@ use std::{
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::*;
-use crate::{
-    model::Host,
-    plan::outcome::{Coverage, PlanOutcome},
-    sample::OwnCostSample,
-};
 
 /// A source that always says the same.
 struct Always(Result<(), String>);
 
 impl SnapshotSource for Always {
     fn snapshot(&self) -> SnapshotFuture<'_> {
-        Box::pin(async { self.ready().map(|()| Arc::new(empty_model())) })
+        Box::pin(async { self.ready().map(|()| Arc::new(Model::empty())) })
     }
 
     fn ready(&self) -> Result<(), String> {
         self.0.clone()
-    }
-}
-
-fn empty_model() -> Model {
-    Model {
-        plan: PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING },
-        ports: Vec::new(),
-        other: None,
-        other_queues: Default::default(),
-        namespaces: Vec::new(),
-        host: Host::default(),
-        losses: BTreeMap::new(),
-        read_errors: vec![],
-        own_cost: OwnCostSample::default(),
-        series: None,
     }
 }
 

@@ -112,12 +112,9 @@ fn namespace(netns: u32, listen_overflows: u64, listen_drops: u64) -> Namespace 
         netns,
         listen_overflows: Some(listen_overflows),
         listen_drops: Some(listen_drops),
-        unattributed_overflows: None,
-        unattributed_drops: None,
-        residuals: BTreeMap::new(),
         limits: limits(4_096),
         syn_queues_age_milliseconds: Some(0),
-        error: None,
+        ..Namespace::default()
     }
 }
 
@@ -325,14 +322,8 @@ fn tracepoint_namespaces() -> Vec<Namespace> {
     host.unattributed_drops = Some(0);
     let container = Namespace {
         netns: CONTAINER,
-        listen_overflows: None,
-        listen_drops: None,
-        unattributed_overflows: None,
-        unattributed_drops: None,
-        residuals: BTreeMap::new(),
-        limits: LimitsSample::default(),
-        syn_queues_age_milliseconds: None,
         error: Some("setns: Operation not permitted".to_owned()),
+        ..Namespace::default()
     };
     vec![host, container]
 }

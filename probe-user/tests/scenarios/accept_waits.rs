@@ -188,8 +188,6 @@ fn accept_all(bench: &Bench, listeners: &[Listener], count: u64, kind: &str) {
 /// Connections come to the queue on several ways through the kernel, and leave it on one.
 pub(crate) fn connections_of_every_kind_are_accepted(setup: &Setup) {
     const CLIENTS: u64 = 5;
-    /// For clients and servers, with data in SYNs that bring no cookie.
-    const FAST_OPEN_WITHOUT_COOKIES: u32 = 1 | 2 | 4 | 0x200;
     let bench = Bench::new(setup);
     let namespace = &bench.namespace;
     let check = |listener: Listener, clients: Vec<Client>, kind: &str| {
@@ -205,9 +203,8 @@ pub(crate) fn connections_of_every_kind_are_accepted(setup: &Setup) {
     let clients = connect_all(namespace, address, CLIENTS);
     check(listener, clients, "IPv4 to a dual-stack listener");
 
-    namespace.set_sysctl("ipv4.tcp_fastopen", FAST_OPEN_WITHOUT_COOKIES);
     let listener = Listener::open(namespace, IPV4, 16);
-    listener.take_fast_opens(16);
+    listener.take_fast_opens(namespace, 16);
     let clients = idle_clients(namespace, listener.address, CLIENTS);
     clients.iter().for_each(Client::fast_open);
     check(listener, clients, "Fast Open");

@@ -149,12 +149,9 @@ pub(crate) fn a_multipath_listener_that_overflows(setup: &Setup) {
 /// A connection whose SYN carries data is in the accept queue before it was in any other.
 pub(crate) fn fast_open_connections_are_established_by_their_syn(setup: &Setup) {
     const FAST: u64 = 4;
-    /// For clients and servers, with data in SYNs that bring no cookie.
-    const WITHOUT_COOKIES: u32 = 1 | 2 | 4 | 0x200;
     let bench = Bench::new(setup);
-    bench.namespace.set_sysctl("ipv4.tcp_fastopen", WITHOUT_COOKIES);
     let listener = Listener::open(&bench.namespace, IPV4, 16);
-    listener.take_fast_opens(16);
+    listener.take_fast_opens(&bench.namespace, 16);
     let clients: Vec<Client> = (0..FAST).map(|_| Client::idle(&bench.namespace, listener.address)).collect();
     clients.iter().for_each(Client::fast_open);
     bench.wait_for("they are open", |kernel| kernel.passive_opens >= FAST);

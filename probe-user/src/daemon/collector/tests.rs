@@ -11,28 +11,12 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    model::Host,
-    plan::outcome::{Coverage, PlanOutcome},
-    sample::OwnCostSample,
-};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A model that says by its losses which reading it is.
 fn model(reading: u64) -> Model {
-    Model {
-        plan: PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING },
-        ports: Vec::new(),
-        other: None,
-        other_queues: Default::default(),
-        namespaces: Vec::new(),
-        host: Host::default(),
-        losses: BTreeMap::from([("reading".to_owned(), reading)]),
-        read_errors: vec![],
-        own_cost: OwnCostSample::default(),
-        series: None,
-    }
+    Model { losses: BTreeMap::from([("reading".to_owned(), reading)]), ..Model::empty() }
 }
 
 fn reading(outcome: &Outcome) -> Result<u64, &str> {

@@ -8,9 +8,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    model::{Backlog, Host, Listener, Namespace, Overflows, Queues, Rates, totals::Totals as _},
-    plan::outcome::{Coverage, PlanOutcome},
-    sample::{LimitsSample, OwnCostSample, PortId},
+    model::{Backlog, Listener, Namespace, Overflows, Queues, Rates, totals::Totals as _},
+    sample::PortId,
 };
 
 fn id(port: u16) -> PortId {
@@ -41,29 +40,8 @@ fn port(number: u16, handshakes: Handshakes, open: bool) -> Port {
 }
 
 fn model(ports: Vec<Port>, other: Option<Handshakes>) -> Model {
-    let namespace = Namespace {
-        netns: 1,
-        listen_overflows: None,
-        listen_drops: None,
-        unattributed_overflows: None,
-        unattributed_drops: None,
-        residuals: BTreeMap::new(),
-        limits: LimitsSample::default(),
-        syn_queues_age_milliseconds: None,
-        error: None,
-    };
-    Model {
-        plan: PlanOutcome { hooks: Vec::new(), coverage: Coverage::NOTHING },
-        ports,
-        other,
-        other_queues: QueueCounts::default(),
-        namespaces: vec![namespace],
-        host: Host::default(),
-        losses: BTreeMap::new(),
-        read_errors: Vec::new(),
-        own_cost: OwnCostSample::default(),
-        series: None,
-    }
+    let namespace = Namespace { netns: 1, ..Namespace::default() };
+    Model { ports, other, namespaces: vec![namespace], ..Model::empty() }
 }
 
 fn counted(established: u64, drops: u64) -> Handshakes {
