@@ -7,7 +7,7 @@ use super::{
 /// The backlog that would have been enough.
 pub const BACKLOG_RECOMMENDED: Metric = port_gauge(
     "tcp_backlog_backlog_recommended",
-    Needs::AnyPlan,
+    Needs::KernelCounters,
     "The backlog that the worst burst of the last 24 hours would have needed: the most connections that wanted a \
      place in one listener's accept queue at once (sk_ack_backlog and those refused within a second), and a \
      quarter more, as the next power of two. Absent where nobody wanted a place. 16,384 ports are remembered; \
