@@ -158,6 +158,7 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
     let has = |name, holds: fn(&HookOutcome) -> bool| {
         hooks.iter().any(|hook| hook.hook == name && hook.variant.is_some() && holds(hook))
     };
+    let sees_listeners = has(name::ESTABLISHED, |hook| !sees_the_port_only(hook));
     Coverage {
         syn_received: attached(name::SYN_RECEIVED),
         syn_queued: attached(name::SYN_QUEUED),
@@ -165,8 +166,9 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
         syncookies_sent: by_counters || attached(name::SYNCOOKIE_SENT),
         syncookies_checked: attached(name::SYNCOOKIE_CHECKED),
         established: attached(name::ESTABLISHED),
-        established_by_socket: has(name::ESTABLISHED, |hook| !sees_the_port_only(hook)),
-        accept_queue_depth: has(name::ESTABLISHED, |hook| !sees_the_port_only(hook)),
+        established_by_socket: sees_listeners,
+        // Whoever sees the listener sees how full its queue is.
+        accept_queue_depth: sees_listeners,
         syn_queue_depth: attached(name::SYN_QUEUED),
         // A tracepoint does not tell which connection it is.
         accepted: attached(name::ACCEPTED)
