@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Setup,
-    expected::{Expected, Skipped},
+    expected::{Expected, Skipped, Unattributed},
     support::{
         daemon::Daemon,
         kernel_counters::KernelCounters,
@@ -194,7 +194,7 @@ impl Moment {
     /// The port has exactly these numbers.
     pub(crate) fn expect(&self, address: SocketAddr, expected: Expected) -> Result<(), String> {
         expected
-            .compare(&self.port(address), self.full, self.skipped)
+            .compare(&self.port(address), self.full, self.skipped, self.unattributed())
             .map_err(|failure| format!("{address}: {failure}"))
     }
 
@@ -218,22 +218,11 @@ impl Moment {
     }
 
     /// The overflows and drops that the tracepoint plan could charge to no port, and said so.
-    pub(crate) fn unattributed(&self) -> (u64, u64) {
+    pub(crate) fn unattributed(&self) -> Unattributed {
         let of = |what: &str| {
             self.of_namespace(&format!("tcp_backlog_netns_unattributed_{what}_total")).unwrap_or_default()
         };
-        (of("overflows"), of("drops"))
-    }
-
-    /// The overflows of a namespace with one port, less those that the daemon declares as nobody's.
-    pub(crate) fn certain_overflows(&self) -> u64 {
-        self.kernel.listen_overflows.saturating_sub(self.unattributed().0)
-    }
-
-    /// The other drops that are certain, where the kernel has overflows only.
-    pub(crate) fn drops_without_overflow(&self) -> u64 {
-        let drops = self.kernel.listen_drops.saturating_sub(self.unattributed().1);
-        drops.saturating_sub(self.certain_overflows())
+        Unattributed { overflows: of("overflows"), drops: of("drops") }
     }
 
     /// What must hold in every scenario, whatever the traffic was.
@@ -251,7 +240,7 @@ impl Moment {
             .map(|what| self.of_namespace(&format!("tcp_backlog_netns_listen_{what}_total")));
         let expected = [self.ever.listen_overflows, self.ever.listen_drops].map(Some);
         ensure(seen == expected, || format!("of the namespace: {seen:?}, the kernel has {expected:?}"))?;
-        let (overflows, drops) = self.unattributed();
+        let Unattributed { overflows, drops } = self.unattributed();
         let kernel = earlier.listen_overflows + self.kernel.listen_overflows;
         self.check_sum("accept_queue_overflows_total", overflows, kernel)?;
         let kernel = earlier.listen_drops + self.kernel.listen_drops;

@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::scenarios::{
     attached::{AttachedHook, hooks_of},
-    expected::{Expected, Skipped},
+    expected::{Expected, Skipped, Unattributed},
     support::{
         daemon::{Daemon, binary, run_arguments},
         kernel_counters::KernelCounters,
@@ -190,7 +190,9 @@ impl<'a> Host<'a> {
         assert_eq!(method == "kernel-counters", full, "accounting is by {method}");
         assert_eq!(method == "socket-drops", !full, "accounting is by {method}");
         self.hooks();
-        self.overflow(|expected, seen| expected.compare(seen, full, Skipped::default()));
+        self.overflow(|expected, seen| {
+            expected.compare(seen, full, Skipped::default(), Unattributed::default())
+        });
     }
 
     /// Makes a listener overflow and checks what is counted, once no counter moves.

@@ -120,8 +120,7 @@ fn of_group(moment: &Moment, established: u64) -> Expected {
         syn_received: CLIENTS + moment.kernel.syn_retransmits,
         syn_queued: established,
         established,
-        overflows_syn: moment.certain_overflows(),
-        other_drops: moment.drops_without_overflow(),
+        overflows_syn: moment.kernel.listen_overflows,
         ..Expected::default()
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {
         ensure(missing.is_some_and(|missing| missing <= allowed), || {
             format!("{opened} connections, {port:?}, {:?}", moment.skipped)
         })?;
-        let (unattributed, _) = moment.unattributed();
+        let unattributed = moment.unattributed().overflows;
         let overflows = port.overflows().unwrap_or_default() + unattributed;
         let missing = moment.kernel.listen_overflows.checked_sub(overflows);
         let allowed = moment.skipped.of_functions();

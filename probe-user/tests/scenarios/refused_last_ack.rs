@@ -60,7 +60,6 @@ fn check(moment: &Moment, listener: &Listener, established: u64) -> Result<(), S
         // Every client is connected: what is sent again are SYN-ACKs.
         synack_retransmits: moment.kernel.syn_retransmits,
         overflows_ack: moment.kernel.listen_overflows,
-        overflows_of_nobody: moment.unattributed().0,
         ..Expected::default()
     };
     moment.expect(listener.address, expected)

@@ -28,7 +28,7 @@ pub(crate) fn two_ports_that_overflow_at_once(setup: &Setup) {
             let expected = 2 * sent + moment.client_syn_retransmits(&numbers);
             ensure(syns == expected, || format!("{syns} SYNs received, {expected} sent"))?;
         }
-        let (unattributed, _) = moment.unattributed();
+        let unattributed = moment.unattributed().overflows;
         numbers.iter().try_for_each(|port| {
             // Nobody accepts: what is established is in the queue, every other client was refused
             // at least once. The sum over both is the kernel's, so neither can have too many.
@@ -88,8 +88,7 @@ pub(crate) fn four_listeners_that_share_a_port(setup: &Setup) {
             syn_received: SHARED_CLIENTS + moment.kernel.syn_retransmits,
             syn_queued: established,
             established,
-            overflows_syn: moment.certain_overflows(),
-            other_drops: moment.drops_without_overflow(),
+            overflows_syn: moment.kernel.listen_overflows,
             ..Expected::default()
         };
         moment.expect(address, expected)?;
