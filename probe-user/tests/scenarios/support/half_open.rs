@@ -74,6 +74,19 @@ impl HalfOpen {
         handshakes
     }
 
+    /// Finishes handshakes with the listener on this port.
+    pub(crate) fn establish(&mut self, server: SocketAddr, count: u64) {
+        let handshakes = self.syns(server, count);
+        handshakes.iter().for_each(|id| self.client.last_ack(*id).expect("a last ACK"));
+    }
+
+    /// Sends SYNs and waits for nothing.
+    pub(crate) fn spike(&mut self, server: SocketAddr, count: u64) {
+        for _ in 0..count {
+            self.client.syn(server).expect("a SYN");
+        }
+    }
+
     /// Sends a SYN with data and without a cookie, and no last ACK. From an address that no client has.
     pub(crate) fn fast_open(&self, server: SocketAddr) {
         let source = SocketAddr::from(([192, 0, 2, 200], 2_000));
