@@ -121,6 +121,7 @@ impl Probe {
         let now = self.started.elapsed();
         self.history.share_out_series(&mut model, now);
         self.recommendations.update(&mut model, now);
+        self.history.note_recent(&mut model, sample.taken.monotonic);
         self.give_waste_back(sample.own_cost.resident_bytes, now);
         self.tend(listening.as_ref());
         model

@@ -10,6 +10,7 @@ use super::{
     Backlog, Findings, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port,
     QueueCounts, Queues, SynDropped,
     attribution::{Attributed, Attribution},
+    recent::Recent,
     series::Exposure,
     syn_queue,
 };
@@ -57,6 +58,7 @@ impl Model {
             other_queues: other_queues(sample, &plan.coverage),
             namespaces,
             host: Host {
+                own_netns: sample.host.own_netns,
                 netdev_max_backlog: sample.host.netdev_max_backlog,
                 softnet: findings.softnet.clone(),
             },
@@ -64,6 +66,8 @@ impl Model {
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
             series: None,
+            advice: None,
+            recent: Recent::default(),
         }
     }
 }
@@ -90,6 +94,7 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Liste
                     namespace.limits.somaxconn,
                 ),
                 inode: socket.inode,
+                socket_drops: socket.drops,
                 owner: sample.owners.get(&u64::from(socket.inode)).cloned(),
                 handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
                 queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),

@@ -10,6 +10,8 @@ use crate::sample::SoftnetSample;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Host {
+    /// The network namespace that the daemon runs in, by its inode number: the host's own, as a rule.
+    pub own_netns: Option<u32>,
     /// `net.core.netdev_max_backlog`; `None` when the initial network namespace cannot be read.
     pub netdev_max_backlog: Option<u64>,
     /// What the network softirq of each CPU has counted, by the CPU's number; `None` when it cannot be read.

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
 //! drops, to hold all counts against the kernel's, and to name ports that are closed. The daemon owns it and feeds it with every sample.
+pub mod advice;
 pub mod attribution;
 pub mod audit;
 pub mod backlog;
@@ -11,6 +12,7 @@ pub mod port;
 pub mod process_names;
 pub mod queue;
 pub mod rate;
+pub mod recent;
 pub mod recommendation;
 pub mod series;
 mod syn_queue;
@@ -21,20 +23,22 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    advice::Advice,
+    backlog::{Backlog, BacklogBound},
+    host::{Host, Softnet},
+    port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
+    queue::{Histogram, Peaks, QueueCounts, Queues},
+    rate::Rates,
+};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
     host::SoftnetTotals,
     process_names::ProcessNames,
     rate::Speedometer,
+    recent::{Recent, Recorder},
     series::{Series, SeriesHistory, SeriesWishes},
-};
-pub use self::{
-    backlog::{Backlog, BacklogBound},
-    host::{Host, Softnet},
-    port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
-    queue::{Histogram, Peaks, QueueCounts, Queues},
-    rate::Rates,
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
@@ -67,6 +71,12 @@ pub struct Model {
     /// How the ports are shared out between Prometheus' series; `None` where each has its own.
     #[serde(default)]
     pub series: Option<Series>,
+    /// What is wrong and what cures it; `None` when nobody has judged.
+    #[serde(default)]
+    pub advice: Option<Arc<Advice>>,
+    /// What happened of late.
+    #[serde(skip)]
+    pub recent: Recent,
 }
 
 impl Model {
@@ -97,6 +107,7 @@ pub struct History {
     speedometer: Speedometer,
     softnet: SoftnetTotals,
     series: SeriesHistory,
+    recorder: Recorder,
 }
 
 /// What a history knows after a sample.
@@ -130,6 +141,11 @@ impl History {
             softnet: sample.host.softnet.as_deref().map(|softnet| self.softnet.observe(softnet)),
             processes: self.process_names.observe(sample),
         }
+    }
+
+    /// Says in a model what happened of late. `monotonic`: when it was read, in nanoseconds.
+    pub fn note_recent(&mut self, model: &mut Model, monotonic: u64) {
+        model.recent = self.recorder.observe(model, monotonic);
     }
 
     /// Says in a model which of its ports have series of their own: [`SeriesHistory::share_out`].

@@ -58,6 +58,43 @@ impl Port {
     }
 }
 
+#[cfg(test)]
+impl Port {
+    /// A port without listeners of which nothing is known.
+    pub(crate) fn closed(id: PortId) -> Self {
+        let (handshakes, queues, rates, series) = Default::default();
+        Self {
+            id,
+            process: None,
+            handshakes,
+            queues,
+            rates,
+            listeners: Vec::new(),
+            syn_queue_length: None,
+            backlog_recommended: None,
+            series,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Listener {
+    /// A listener of which nothing is known but its queue.
+    pub(crate) fn with_queue(accept_queue_length: u32, accept_queue_limit: u32) -> Self {
+        let (backlog, handshakes, queues) = Default::default();
+        Self {
+            accept_queue_length,
+            accept_queue_limit,
+            backlog,
+            inode: 1,
+            socket_drops: 0,
+            owner: None,
+            handshakes,
+            queues,
+        }
+    }
+}
+
 /// The owner that is shown of several: which one hardly matters, but it has to be the same the next time.
 pub(super) fn lowest<'a>(owners: impl Iterator<Item = &'a OwnerSample>) -> Option<&'a OwnerSample> {
     owners.min_by_key(|owner| owner.pid)
@@ -163,6 +200,10 @@ pub struct Listener {
     pub backlog: Backlog,
     /// Inode of the socket.
     pub inode: u32,
+    /// Packets that this socket refused since it was made, for whatever reason: the kernel's `sk_drops`, whose 32 bits
+    /// wrap.
+    #[serde(default)]
+    pub socket_drops: u32,
     /// The process that it belongs to, if it is known.
     #[serde(default)]
     pub owner: Option<Arc<OwnerSample>>,

@@ -21,7 +21,10 @@ use self::{
     handshake::{HandshakeSource, SourceError, Totals},
     syn_queue::SynQueueReader,
 };
-use crate::sample::{HookSample, HostSample, SAMPLE_VERSION, Sample, SoftnetSample};
+use crate::{
+    netns,
+    sample::{HookSample, HostSample, SAMPLE_VERSION, Sample, SoftnetSample},
+};
 
 /// Reads everything once. `source` is the attached hooks' maps, `None` when no hook is attached;
 /// `syn_queues` remembers from reading to reading when it did the dearest part of it.
@@ -38,7 +41,8 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut Syn
     let other = source.and_then(|source| source.other_counters().ok());
     syn_queues.begin(before.as_ref().and_then(|totals| totals.as_ref().ok()).zip(other.as_ref()));
     let (namespaces, netdev_max_backlog) = namespaces::read(syn_queues, &mut read_errors);
-    let host = HostSample { netdev_max_backlog, softnet: read_softnet(&mut read_errors) };
+    let softnet = read_softnet(&mut read_errors);
+    let host = HostSample { own_netns: netns::own_inum().ok(), netdev_max_backlog, softnet };
     let hooks = source.zip(before).map(|(source, before)| read_hooks(source, before?)).transpose();
     let hooks = hooks.unwrap_or_else(|error| {
         read_errors.push(error.to_string());

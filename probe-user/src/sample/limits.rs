@@ -43,6 +43,8 @@ limits_sample! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostSample {
+    /// The network namespace that the daemon runs in, by its inode number.
+    pub own_netns: Option<u32>,
     /// `net.core.netdev_max_backlog`: how many packets wait per CPU for the network stack. Only the initial
     /// network namespace shows it.
     pub netdev_max_backlog: Option<u64>,

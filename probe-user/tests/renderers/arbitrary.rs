@@ -137,9 +137,9 @@ fn owner() -> impl Strategy<Value = OwnerSample> {
 
 fn listener() -> impl Strategy<Value = Listener> {
     let backlog = (option::of(any::<i32>()), option::of(count()));
-    (any::<(u32, u32, u32)>(), backlog, option::of(owner()), handshakes(), queues()).prop_map(
+    (any::<(u32, u32, u32, u32)>(), backlog, option::of(owner()), handshakes(), queues()).prop_map(
         |(
-            (accept_queue_length, accept_queue_limit, inode),
+            (accept_queue_length, accept_queue_limit, inode, socket_drops),
             (requested, somaxconn),
             owner,
             handshakes,
@@ -150,6 +150,7 @@ fn listener() -> impl Strategy<Value = Listener> {
                 accept_queue_limit,
                 backlog: Backlog::new(requested, accept_queue_limit, somaxconn),
                 inode,
+                socket_drops,
                 owner: owner.map(Arc::new),
                 handshakes,
                 queues,

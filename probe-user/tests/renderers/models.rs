@@ -51,6 +51,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
             accept_queue_limit,
             backlog: Backlog::default(),
             inode,
+            socket_drops: 0,
             owner: None,
             handshakes: Handshakes::default(),
             queues: Queues::default(),

@@ -325,12 +325,13 @@ fn the_host_has_what_it_shows_and_what_the_history_made_of_it() {
     let mut history = History::default();
     let mut read = |processed: Option<u32>| {
         let softnet = processed.map(|processed| vec![softnet(processed)]);
-        sample.host = HostSample { netdev_max_backlog: Some(1_000), softnet };
+        sample.host = HostSample { own_netns: Some(7), netdev_max_backlog: Some(1_000), softnet };
         let findings = history.observe(&sample, &Coverage::EVERYTHING);
         Model::new(&sample, &plan(Accounting::KernelCounters, true), &findings).host
     };
     let processed = |host: Host| host.softnet.map(|cpus| cpus[0].processed);
-    assert_eq!(read(Some(u32::MAX)).netdev_max_backlog, Some(1_000));
+    let host = read(Some(u32::MAX));
+    assert_eq!((host.own_netns, host.netdev_max_backlog), (Some(7), Some(1_000)));
     assert_eq!(processed(read(None)), None);
     assert_eq!(processed(read(Some(4))), Some(4_294_967_300));
 }

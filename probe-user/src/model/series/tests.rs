@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    model::{Backlog, Listener, Namespace, Overflows, Queues, Rates, totals::Totals as _},
+    model::{Listener, Namespace, Overflows, totals::Totals as _},
     sample::PortId,
 };
 
@@ -17,26 +17,9 @@ fn id(port: u16) -> PortId {
 }
 
 fn port(number: u16, handshakes: Handshakes, open: bool) -> Port {
-    let listener = Listener {
-        accept_queue_length: 0,
-        accept_queue_limit: 128,
-        backlog: Backlog::default(),
-        inode: u32::from(number),
-        owner: None,
-        handshakes: Handshakes::default(),
-        queues: Queues::default(),
-    };
-    Port {
-        id: id(number),
-        process: None,
-        handshakes,
-        queues: Queues::default(),
-        rates: Rates::default(),
-        syn_queue_length: None,
-        listeners: if open { vec![listener] } else { Vec::new() },
-        backlog_recommended: None,
-        series: Exposure::default(),
-    }
+    let listener = Listener { inode: u32::from(number), ..Listener::with_queue(0, 128) };
+    let listeners = if open { vec![listener] } else { Vec::new() };
+    Port { handshakes, listeners, ..Port::closed(id(number)) }
 }
 
 fn model(ports: Vec<Port>, other: Option<Handshakes>) -> Model {

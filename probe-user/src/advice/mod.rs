@@ -1,0 +1,114 @@
+//! What is wrong and what cures it: rules that read the [`Model`] and make an [`Advice`] of it.
+//!
+//! Pure. Each file has the rules of one kind; `view` is what they see, `remedy` the steps that they share, and
+//! `application` what is known of servers by name. A rule looks at what happened within a while that ends now:
+//! what was lost before that, or before the listener got another limit, is over.
+mod accept_queue;
+mod acceptor;
+mod host;
+mod remedy;
+mod syn_queue;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use self::view::{PortView, View};
+use crate::model::{
+    Model,
+    advice::{ADVICE_VERSION, Advice, Headroom, Health, Severity, Verdict},
+};
+
+/// The while that is looked at unless somebody asks for another, in seconds.
+pub const WINDOW_SECONDS: u64 = 900;
+
+/// Says what is wrong, by what happened within the last seconds.
+#[must_use]
+pub fn advise(model: &Model, seconds: u64) -> Advice {
+    let view = View::new(model, seconds);
+    let ports: Vec<_> = view.ports().collect();
+    let mut verdicts: Vec<Verdict> = ports.iter().flat_map(of_port).collect();
+    let of_nobody: Vec<_> = host::overflows_of_nobody(&view, &verdicts).collect();
+    verdicts.extend(of_nobody);
+    verdicts.extend(host::of_host(&view));
+    verdicts.sort_by(|one, other| order(one).cmp(&order(other)));
+    let open = ports.iter().filter(|port| !port.port.listeners.is_empty()).count();
+    Advice {
+        version: ADVICE_VERSION,
+        health: health(&view, &verdicts),
+        window_seconds: view.lately.seconds,
+        verdicts,
+        fullest: fullest(&ports),
+        ports: u64::try_from(open).unwrap_or(u64::MAX),
+        not_judged: not_judged(model),
+    }
+}
+
+/// The verdicts on one port.
+fn of_port(port: &PortView<'_>) -> Vec<Verdict> {
+    [
+        accept_queue::full(port),
+        accept_queue::nearly_full(port),
+        accept_queue::clamped_in_peace(port),
+        accept_queue::limit_of_another_namespace(port),
+        acceptor::stalled(port),
+        acceptor::slow(port),
+        acceptor::imbalance(port),
+        syn_queue::full(port),
+        syn_queue::synacks_retransmitted(port),
+        syn_queue::other_drops(port),
+        syn_queue::packets_dropped(port),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The worst first, causes before consequences.
+fn order(verdict: &Verdict) -> impl Ord + '_ {
+    (std::cmp::Reverse(verdict.severity), verdict.rule, &verdict.place)
+}
+
+fn health(view: &View<'_>, verdicts: &[Verdict]) -> Health {
+    let worst = verdicts.iter().map(|verdict| verdict.severity).max();
+    match worst {
+        Some(Severity::Losing) => Health::Losing,
+        Some(_) => Health::Advice,
+        None if view.model.namespaces.iter().all(|namespace| namespace.error.is_some()) => Health::Unknown,
+        None => Health::Healthy,
+    }
+}
+
+/// The queue that was the fullest, in parts of its limit.
+fn fullest(ports: &[PortView<'_>]) -> Option<Headroom> {
+    let queues = ports.iter().filter_map(|port| {
+        let (highest, limit) = (port.highest(), port.limit()?);
+        Some(Headroom { place: port.place(), highest, limit })
+    });
+    queues.max_by(|one, other| {
+        let fill = |queue: &Headroom| f64::from(queue.highest) / f64::from(queue.limit.max(1));
+        fill(one).total_cmp(&fill(other)).then_with(|| other.place.cmp(&one.place))
+    })
+}
+
+/// What is hidden from the rules.
+fn not_judged(model: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    let coverage = &model.plan.coverage;
+    if !model.plan.any_attached() {
+        let reason = model.plan.hooks.first().map_or("", |hook| hook.reason.as_str());
+        lines.push(format!(
+            "no BPF program is attached, so packets are counted by the sockets only: {reason}"
+        ));
+    }
+    if !coverage.backlog_requested {
+        lines.push("what listen() was asked for is not seen on this host: see check".to_owned());
+    }
+    if !coverage.accept_queue_depth {
+        lines.push("how full queues get between two looks is not seen on this host: see check".to_owned());
+    }
+    let unreadable = model.namespaces.iter().filter_map(|namespace| {
+        Some(format!("network namespace {}: {}", namespace.netns, namespace.error.as_deref()?))
+    });
+    lines.extend(unreadable);
+    lines
+}

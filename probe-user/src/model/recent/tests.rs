@@ -1,0 +1,135 @@
+//! What is remembered, over hours and over changes.
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::model::{Handshakes, Listener, Namespace};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn id(port: u16) -> PortId {
+    PortId { netns: 1, address: IpAddr::V4(Ipv4Addr::LOCALHOST), port }
+}
+
+/// A model with these ports: number, limit of the only listener if there is one, and SYNs received.
+fn model(ports: &[(u16, Option<u32>, u64)]) -> Model {
+    let port = |(number, limit, syns): &(u16, Option<u32>, u64)| Port {
+        handshakes: Handshakes { syn_received: Some(*syns), ..Handshakes::default() },
+        listeners: limit.map(|limit| Listener::with_queue(0, limit)).into_iter().collect(),
+        ..Port::closed(id(*number))
+    };
+    Model { ports: ports.iter().map(port).collect(), ..Model::empty() }
+}
+
+/// What a recorder remembers after models that were read at these seconds.
+fn after(readings: &[(u64, &[(u16, Option<u32>, u64)])]) -> Recent {
+    let mut recorder = Recorder::default();
+    let recent = readings.iter().map(|(second, ports)| recorder.observe(&model(ports), second * SECOND));
+    recent.last().unwrap()
+}
+
+fn syns(recent: &Recent, seconds: u64, port: u16) -> u64 {
+    recent.over(seconds).ports.get(&id(port)).map_or(0, |counts| counts.syn_received)
+}
+
+#[test]
+fn what_was_counted_before_the_first_look_is_not_of_late() {
+    let recent = after(&[(0, &[(80, None, 7)]), (1, &[(80, None, 9), (81, None, 4)])]);
+    assert_eq!((syns(&recent, 60, 80), syns(&recent, 60, 81)), (2, 4));
+    assert_eq!(recent.over(60).seconds, 1.0);
+    assert_eq!(after(&[(0, &[(80, None, 7)])]).over(60), Lately::default());
+    assert_eq!(Recent::default().over(60), Lately::default());
+}
+
+#[test]
+fn a_while_goes_back_as_far_as_was_asked_for() {
+    let mut recorder = Recorder::default();
+    let mut recent = Recent::default();
+    // One SYN each second.
+    for second in 0..=7_200 {
+        recent = recorder.observe(&model(&[(80, None, second)]), second * SECOND);
+    }
+    let check = |seconds: u64, at_least: u64| {
+        let lately = recent.over(seconds);
+        let counted = lately.ports[&id(80)].syn_received;
+        assert!((at_least..=seconds).contains(&counted), "{counted} in {seconds}");
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let counted = counted as f64;
+        assert_eq!(lately.seconds, counted);
+    };
+    check(30, 15);
+    check(60, 45);
+    check(300, 285);
+    check(900, 840);
+    check(3_600, 3_480);
+    let everything = recent.over(u64::MAX).ports[&id(80)].syn_received;
+    assert!((3_480..=3_660).contains(&everything), "{everything}");
+    assert!(recent.stretches.len() < 90, "{}", recent.stretches.len());
+}
+
+#[test]
+fn a_port_with_another_limit_begins_anew_and_its_neighbour_does_not() {
+    let old: &[_] = &[(80, Some(128), 10), (81, Some(5), 1)];
+    let new: &[_] = &[(80, Some(4_096), 25), (81, Some(5), 2)];
+    let later: &[_] = &[(80, Some(4_096), 26), (81, Some(5), 3)];
+    let recent = after(&[(0, &[]), (5, old), (10, new), (12, later)]);
+    assert_eq!((syns(&recent, 60, 80), syns(&recent, 60, 81)), (1, 3));
+}
+
+#[test]
+fn a_port_that_closes_and_opens_again_with_the_same_limit_goes_on() {
+    let open: &[_] = &[(80, Some(128), 10)];
+    let closed: &[_] = &[(80, None, 11)];
+    let again: &[_] = &[(80, Some(128), 13)];
+    let recent = after(&[(0, &[]), (5, open), (10, closed), (12, again)]);
+    assert_eq!(syns(&recent, 60, 80), 13);
+}
+
+#[test]
+fn what_there_is_no_room_for_makes_the_while_shorter() {
+    let mut recorder = Recorder::default();
+    let mut recent = Recent::default();
+    for second in 0..40 {
+        let ports: Vec<_> = (0..4_000).map(|port| (port, None, second)).collect();
+        recent = recorder.observe(&model(&ports), second * 10 * SECOND);
+    }
+    let entries: usize = recent.stretches.iter().map(|stretch| stretch.entries()).sum();
+    assert!(entries <= STRETCH_ENTRIES + 4_001, "{entries}");
+    let lately = recent.over(3_600);
+    assert!((20.0..120.0).contains(&lately.seconds), "{}", lately.seconds);
+}
+
+#[test]
+fn a_namespace_that_is_found_late_brings_no_old_counts() {
+    let namespace =
+        |overflows| Namespace { netns: 5, listen_overflows: Some(overflows), ..Namespace::default() };
+    let mut recorder = Recorder::default();
+    let mut look = |second: u64, namespaces: Vec<Namespace>| {
+        recorder.observe(&Model { namespaces, ..Model::empty() }, second * SECOND)
+    };
+    look(0, vec![]);
+    look(1, vec![namespace(1_000)]);
+    let recent = look(2, vec![namespace(1_003)]);
+    assert_eq!(recent.over(60).namespaces[&5].listen_overflows, 3);
+}
+
+#[test]
+fn connections_that_nobody_accepts_wait_since_the_first_look_that_found_them() {
+    let look = |recorder: &mut Recorder, second: u64, length: u32, accepted: Option<u64>| {
+        let mut port = Port { listeners: vec![Listener::with_queue(length, 4)], ..Port::closed(id(80)) };
+        port.queues.counts.accepted = accepted;
+        let recent = recorder.observe(&Model { ports: vec![port], ..Model::empty() }, second * SECOND);
+        recent.over(60).waiting.get(&id(80)).copied()
+    };
+    let check = |looks: &[(u64, u32, Option<u64>)], expected: Option<f64>| {
+        let mut recorder = Recorder::default();
+        let seen =
+            looks.iter().map(|(second, length, accepted)| look(&mut recorder, *second, *length, *accepted));
+        assert_eq!(seen.last().unwrap(), expected, "{looks:?}");
+    };
+    check(&[(0, 0, Some(0)), (5, 1, Some(0)), (11, 1, Some(0))], Some(6.0));
+    check(&[(0, 0, Some(0)), (5, 1, Some(0)), (11, 1, Some(1))], None);
+    check(&[(0, 1, Some(0)), (5, 0, Some(0)), (11, 1, Some(0))], Some(0.0));
+    // Polled: a queue that is not full may be another one each time.
+    check(&[(0, 4, None), (5, 4, None)], None);
+    check(&[(0, 5, None), (5, 5, None)], Some(5.0));
+}
