@@ -10,6 +10,8 @@
 
 #[path = "renderers/arbitrary.rs"]
 mod arbitrary;
+#[path = "renderers/busy.rs"]
+mod busy;
 #[path = "renderers/exposition.rs"]
 mod exposition;
 #[path = "renderers/models.rs"]

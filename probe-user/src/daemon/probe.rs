@@ -120,6 +120,7 @@ impl Probe {
         let mut model = Model::new(&sample, &self.plan, &findings);
         let now = self.started.elapsed();
         self.history.share_out_series(&mut model, now);
+        self.history.note_episodes(&mut model, &sample.taken);
         self.recommendations.update(&mut model, now);
         self.give_waste_back(sample.own_cost.resident_bytes, now);
         self.tend(listening.as_ref());

@@ -64,6 +64,7 @@ impl Model {
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
             series: None,
+            episodes: Vec::new(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What the numbers mean: pure functions from samples to what every renderer shows.
 //!
 //! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
-//! drops, to hold all counts against the kernel's, and to name ports that are closed. The daemon owns it and feeds it with every sample.
+//! drops, to hold all counts against the kernel's, to name ports that are closed, and to say which losses were one
+//! burst. The daemon owns it and feeds it with every sample.
 pub mod attribution;
 pub mod audit;
 pub mod backlog;
 pub mod build;
+pub mod episode;
 pub mod host;
 pub mod port;
 pub mod process_names;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    episode::Episodes,
     host::SoftnetTotals,
     process_names::ProcessNames,
     rate::Speedometer,
@@ -31,6 +34,7 @@ use self::{
 };
 pub use self::{
     backlog::{Backlog, BacklogBound},
+    episode::{Episode, LossCause},
     host::{Host, Softnet},
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
     queue::{Histogram, Peaks, QueueCounts, Queues},
@@ -38,7 +42,7 @@ pub use self::{
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{LimitsSample, OwnCostSample, PortId, Sample},
+    sample::{Instants, LimitsSample, OwnCostSample, PortId, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -67,6 +71,10 @@ pub struct Model {
     /// How the ports are shared out between Prometheus' series; `None` where each has its own.
     #[serde(default)]
     pub series: Option<Series>,
+    /// The times in which ports were losing connections, the newest first: those that go on, and the last 100 that
+    /// have ended.
+    #[serde(default)]
+    pub episodes: Vec<Arc<Episode>>,
 }
 
 impl Model {
@@ -97,6 +105,7 @@ pub struct History {
     speedometer: Speedometer,
     softnet: SoftnetTotals,
     series: SeriesHistory,
+    episodes: Episodes,
 }
 
 /// What a history knows after a sample.
@@ -135,6 +144,11 @@ impl History {
     /// Says in a model which of its ports have series of their own: [`SeriesHistory::share_out`].
     pub fn share_out_series(&mut self, model: &mut Model, now: Duration) {
         self.series.share_out(model, now);
+    }
+
+    /// Says in a model which of the losses until now were one burst. `taken` is when its sample was.
+    pub fn note_episodes(&mut self, model: &mut Model, taken: &Instants) {
+        self.episodes.note(model, taken);
     }
 }
 

@@ -4,8 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        Backlog, Episode, Handshakes, Histogram, Host, LastAckRefused, Listener, LossCause, Model, Namespace,
+        Overflows, Peaks, Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
         audit::AuditedCounter,
         series::{Exposure, PortTotals, Series},
     },
@@ -158,12 +158,12 @@ fn listener() -> impl Strategy<Value = Listener> {
     )
 }
 
+fn port_id() -> impl Strategy<Value = PortId> {
+    let parts = (0..4_u32, any::<IpAddr>(), any::<u16>());
+    parts.prop_map(|(netns, address, port)| PortId { netns, address, port })
+}
+
 fn ports() -> impl Strategy<Value = Vec<Port>> {
-    let id = (0..4_u32, any::<IpAddr>(), any::<u16>()).prop_map(|(netns, address, port)| PortId {
-        netns,
-        address,
-        port,
-    });
     let rest = (
         option::of(text()),
         handshakes(),
@@ -186,7 +186,7 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         backlog_recommended,
         series,
     };
-    collection::btree_map(id, rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
+    collection::btree_map(port_id(), rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
 }
 
 fn totals() -> impl Strategy<Value = PortTotals> {
@@ -294,13 +294,56 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
     })
 }
 
+fn episode() -> impl Strategy<Value = Episode> {
+    let cause = prop_oneof![
+        Just(LossCause::AcceptQueueFull),
+        Just(LossCause::SynQueueFull),
+        Just(LossCause::SynBacklogReserve),
+        Just(LossCause::Other),
+    ];
+    let counts = array::uniform5(option::of(count()));
+    let times = (quarters(), quarters(), array::uniform3(option::of(quarters())));
+    (port_id(), option::of(text()), times, any::<[Option<u32>; 3]>(), counts, option::of(cause)).prop_map(
+        |(id, process, (begun, seconds, times), [peak, limit, demand], counts, cause)| {
+            let [ended, established_per_second, accepted_per_second] = times;
+            let [connections_refused, packets_refused, listen_drops, established, accepted] = counts;
+            Episode {
+                process: process.map(Arc::from),
+                ended,
+                seconds,
+                peak,
+                limit,
+                demand,
+                connections_refused,
+                packets_refused,
+                listen_drops,
+                established,
+                accepted,
+                established_per_second,
+                accepted_per_second,
+                cause,
+                ..Episode::beginning(id, begun)
+            }
+        },
+    )
+}
+
 /// A model in which nothing fits anything else.
 pub(crate) fn model() -> impl Strategy<Value = Model> {
     let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
     let cost = (option::of(count()), option::of(quarters()));
+    let episodes = collection::vec(episode().prop_map(Arc::new), 0..4);
     let other = (option::of(handshakes()), queue_counts(), option::of(series()));
-    (plan(), ports(), other, namespaces(), host(), losses, cost).prop_map(
-        |(plan, ports, (other, other_queues, series), namespaces, host, losses, (bytes, seconds))| Model {
+    (plan(), ports(), other, namespaces(), host(), losses, (cost, episodes)).prop_map(
+        |(
+            plan,
+            ports,
+            (other, other_queues, series),
+            namespaces,
+            host,
+            losses,
+            ((bytes, seconds), episodes),
+        )| Model {
             plan,
             ports,
             other,
@@ -318,6 +361,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
                 listener_rows: bytes.map(|bytes| (bytes, bytes)),
             },
             series,
+            episodes,
         },
     )
 }

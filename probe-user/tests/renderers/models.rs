@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use tcp_backlog_probe::{
     model::{
-        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        Backlog, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, QueueCounts,
+        Queues, Rates, Softnet, SynDropped,
         audit::AuditedCounter,
         series::{Exposure, PortTotals, Series},
     },
@@ -14,7 +14,10 @@ use tcp_backlog_probe::{
     sample::{LimitsSample, OwnCostSample, OwnerSample, PortId},
 };
 
-const HOST: u32 = 4_026_531_840;
+use super::busy::{episode, full_queues, full_rates};
+
+/// The inode number of the initial network namespace.
+pub(crate) const HOST: u32 = 4_026_531_840;
 const CONTAINER: u32 = 4_026_532_199;
 
 /// What the golden files say they were made by.
@@ -182,38 +185,6 @@ fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
     }
 }
 
-/// A queue of 128 that was full, and waits of a tenth of a second and more.
-fn full_queues() -> Queues {
-    let histogram = |upper_bounds: &[f64], counts: &[u64], sum| {
-        Some(Histogram { upper_bounds: upper_bounds.to_vec(), counts: counts.to_vec(), sum })
-    };
-    let peaks = |last_60_seconds, highest| {
-        let highest_at = Some(1_790_000_123.5);
-        Some(Peaks { last_1_second: 0, last_15_seconds: 1, last_60_seconds, highest, highest_at })
-    };
-    let counts = QueueCounts {
-        accepted: Some(910),
-        accept_wait: histogram(&[0.0625, 0.125, 0.25], &[0, 800, 109, 1], 113.75),
-        accept_queue_fill: histogram(&[0.5, 0.9, 1.0], &[64, 51, 795, 129], 951.5),
-    };
-    Queues {
-        counts,
-        accept_queue_peaks: peaks(129, 129),
-        syn_queue_peaks: peaks(40, 67),
-        last_accept: Some(1_790_000_200.25),
-        accepted_by: Some(4_242),
-        demand: Some(3_000),
-    }
-}
-
-fn full_rates() -> Rates {
-    Rates {
-        syn_received_per_second: Some(301.5),
-        established_per_second: Some(88.25),
-        accepted_per_second: Some(80.0),
-    }
-}
-
 /// What the audit says of a namespace in which one cookie is missing.
 fn residuals() -> BTreeMap<AuditedCounter, i64> {
     let residual = |counter| (counter, i64::from(counter == AuditedCounter::SyncookiesSent));
@@ -257,6 +228,7 @@ pub(crate) fn trampoline() -> Model {
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
         series: None,
+        episodes: vec![Arc::new(episode())],
     }
 }
 
@@ -299,6 +271,7 @@ pub(crate) fn tracepoint() -> Model {
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
         series: Some(Series { ports: 4, ports_in_other: 1, other: Some(other) }),
+        episodes: vec![],
     }
 }
 
@@ -353,6 +326,7 @@ pub(crate) fn without_bpf() -> Model {
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
         series: Some(Series { ports: 1, ports_in_other: 0, other: None }),
+        episodes: vec![],
     }
 }
 
