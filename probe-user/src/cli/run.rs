@@ -12,6 +12,7 @@ use super::{AttachArguments, build_info};
 use crate::{
     daemon::{
         Collector, Server, Signals,
+        episode_log::EpisodeLog,
         probe::{Probe, log_plan},
     },
     kernel,
@@ -72,5 +73,11 @@ fn start_collector(mut probe: Probe) -> anyhow::Result<Collector> {
     let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
     let upkeep = probe.plan().any_attached().then_some(UPKEEP_INTERVAL);
     let interval = if by_socket_drops { Some(SOCKET_DROPS_INTERVAL) } else { upkeep };
-    Collector::start(Box::new(move || Ok(probe.read())), interval)
+    let mut episode_log = EpisodeLog::default();
+    let read = move || {
+        let model = probe.read();
+        episode_log.note(&model.episodes);
+        Ok(model)
+    };
+    Collector::start(Box::new(read), interval)
 }

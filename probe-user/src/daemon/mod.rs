@@ -7,6 +7,7 @@
 //! The collector ends when the server drops it; the server ends at a signal, and with an error when
 //! the collector ends before it.
 pub mod collector;
+pub mod episode_log;
 mod footprint;
 pub mod probe;
 mod recommendations;
