@@ -6,7 +6,7 @@ use tcp_backlog_probe::cli::CommandLine;
 
 fn main() -> ExitCode {
     match CommandLine::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tcp-backlog-probe: {error:#}");
             ExitCode::FAILURE

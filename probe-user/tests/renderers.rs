@@ -8,8 +8,12 @@
     reason = "the lints spare test functions, but not the functions that tests call"
 )]
 
+#[path = "renderers/advice.rs"]
+mod advice;
 #[path = "renderers/arbitrary.rs"]
 mod arbitrary;
+#[path = "renderers/busy.rs"]
+mod busy;
 #[path = "renderers/exposition.rs"]
 mod exposition;
 #[path = "renderers/models.rs"]
@@ -20,9 +24,13 @@ use std::{env, fs, path::Path, sync::LazyLock};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::{Handshakes, Model, Namespace, Port, SynDropped},
+    model::{Handshakes, Model, Namespace, Port, SynDropped, advice::Diagnosis},
     plan::outcome::Accounting,
-    render::{BuildInfo, check, json, markdown, prometheus, proof, table},
+    render::{
+        BuildInfo, check,
+        doctor::{self, Colour},
+        json, markdown, prometheus, proof, table,
+    },
 };
 
 use self::exposition::{Family, Sample};
@@ -117,6 +125,30 @@ fn a_proof_shows_every_counter_and_says_what_is_wrong() {
     let proof = models::proof();
     check_golden("proof.txt", &text(|writer| proof::write(&proof, Accounting::SocketDrops, writer)));
     check_golden("proof.json", &text(|writer| proof::write_json(&proof, writer)));
+}
+
+#[test]
+fn a_diagnosis_is_told_worst_first_in_a_hundred_columns() {
+    let check = |name: &str, diagnosis: &Diagnosis| {
+        let report = text(|writer| doctor::write(diagnosis, Colour::None, writer));
+        assert!(report.lines().all(|line| line.chars().count() <= 100), "wider than a terminal:\n{report}");
+        check_golden(&format!("{name}.doctor.txt"), &report);
+        let json = text(|writer| doctor::write_json(diagnosis, writer));
+        check_golden(&format!("{name}.doctor.json"), &json);
+        assert_eq!(serde_json::from_str::<Diagnosis>(&json).unwrap(), *diagnosis);
+    };
+    check("losing", &advice::diagnosis());
+    check("healthy", &advice::healthy());
+}
+
+#[test]
+fn colours_are_for_terminals_and_change_nothing_else() {
+    let report = |colour| text(|writer| doctor::write(&advice::diagnosis(), colour, writer));
+    let (plain, coloured) = (report(Colour::None), report(Colour::Ansi));
+    assert!(!plain.contains('\x1b') && coloured.contains("\x1b[1;31m"), "{coloured:?}");
+    let codes = ["\x1b[0m", "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m"];
+    let uncoloured = codes.iter().fold(coloured, |text, code| text.replace(code, ""));
+    assert_eq!(uncoloured, plain);
 }
 
 #[test]

@@ -125,7 +125,10 @@ impl Cause {
         if asks_for_less {
             steps.extend(ask_for(port, enough));
         }
-        steps.push(listen_again(port));
+        // Where the sysctl was changed as well, a reload is not enough.
+        if !asks_for_less || (wanted > somaxconn && steps.last() != Some(&listen_again(port))) {
+            steps.push(listen_again(port));
+        }
         steps
     }
 }

@@ -5,6 +5,7 @@
 //! what was lost before that, or before the listener got another limit, is over.
 mod accept_queue;
 mod acceptor;
+pub mod application;
 mod host;
 mod remedy;
 mod syn_queue;
@@ -13,33 +14,49 @@ mod tests;
 mod view;
 
 use self::view::{PortView, View};
+use std::sync::Arc;
+
 use crate::model::{
-    Model,
-    advice::{ADVICE_VERSION, Advice, Headroom, Health, Severity, Verdict},
+    Episode, Model,
+    advice::{ADVICE_VERSION, Advice, Diagnosis, Headroom, Health, Question, Severity, Verdict},
 };
 
-/// The while that is looked at unless somebody asks for another, in seconds.
-pub const WINDOW_SECONDS: u64 = 900;
+/// Says what is wrong, and what happened meanwhile.
+#[must_use]
+pub fn diagnose(model: &Model, question: Question) -> Diagnosis {
+    let advice = advise(model, question);
+    let begun = model.taken - advice.window_seconds;
+    let is_of_it = |episode: &&Arc<Episode>| {
+        question.port.is_none_or(|port| port == episode.id.port)
+            && episode.ended.is_none_or(|ended| ended >= begun)
+    };
+    let episodes = model.episodes.iter().filter(is_of_it).map(Arc::clone).collect();
+    Diagnosis { advice, taken: model.taken, episodes }
+}
 
 /// Says what is wrong, by what happened within the last seconds.
 #[must_use]
-pub fn advise(model: &Model, seconds: u64) -> Advice {
-    let view = View::new(model, seconds);
-    let ports: Vec<_> = view.ports().collect();
+pub fn advise(model: &Model, question: Question) -> Advice {
+    let view = View::new(model, question.seconds);
+    let is_asked_for = |port: &PortView<'_>| question.port.is_none_or(|number| number == port.port.id.port);
+    let ports: Vec<_> = view.ports().filter(is_asked_for).collect();
     let mut verdicts: Vec<Verdict> = ports.iter().flat_map(of_port).collect();
     let of_nobody: Vec<_> = host::overflows_of_nobody(&view, &verdicts).collect();
     verdicts.extend(of_nobody);
     verdicts.extend(host::of_host(&view));
     verdicts.sort_by(|one, other| order(one).cmp(&order(other)));
     let open = ports.iter().filter(|port| !port.port.listeners.is_empty()).count();
+    let mut not_judged = not_judged(model);
+    let nothing_there = question.port.filter(|_| ports.is_empty());
+    not_judged.extend(nothing_there.map(|port| format!("nobody is known to listen on port {port}")));
     Advice {
         version: ADVICE_VERSION,
-        health: health(&view, &verdicts),
+        health: if nothing_there.is_some() { Health::Unknown } else { health(&view, &verdicts) },
         window_seconds: view.lately.seconds,
         verdicts,
         fullest: fullest(&ports),
         ports: u64::try_from(open).unwrap_or(u64::MAX),
-        not_judged: not_judged(model),
+        not_judged,
     }
 }
 

@@ -1,5 +1,8 @@
 //! Steps that several rules recommend.
-use super::view::{PortView, View};
+use super::{
+    application::{TakesEffect, application_of},
+    view::{PortView, View},
+};
 use crate::{
     model::advice::{Step, StepKind},
     sample::OwnerSample,
@@ -72,23 +75,37 @@ fn lasting_in_container(owner: Option<&OwnerSample>, name: &str, value: u64) -> 
 
 /// Makes the process listen again.
 pub(super) fn listen_again(port: &PortView<'_>) -> Step {
-    let text = "restart it: a listener takes its limit when listen() is called";
-    step(StepKind::Restart, text, port.port.owner().and_then(restart))
+    let owner = port.port.owner();
+    let text = "restart it: a listener takes its limit when listen() is called, and keeps it";
+    step(StepKind::Restart, text, owner.and_then(|owner| systemctl(owner, "restart")))
 }
 
-fn restart(owner: &OwnerSample) -> Option<String> {
+fn systemctl(owner: &OwnerSample, verb: &str) -> Option<String> {
     if owner.pod.is_some() {
         return None;
     }
     match (&owner.container, &owner.unit) {
         (Some(container), _) => Some(format!("docker restart {container}")),
-        (None, Some(unit)) => Some(format!("systemctl restart {unit}")),
+        (None, Some(unit)) => Some(format!("systemctl {verb} {unit}")),
         (None, None) => None,
     }
 }
 
-/// Asks the application for more.
-pub(super) fn ask_for(_port: &PortView<'_>, backlog: u64) -> Vec<Step> {
-    let text = format!("let the application ask listen() for {backlog}");
-    vec![step(StepKind::Application, text, None)]
+/// Asks the application for more, in its own words, and makes it listen again.
+pub(super) fn ask_for(port: &PortView<'_>, backlog: u64) -> Vec<Step> {
+    let owner = port.port.owner();
+    let Some((owner, known)) = owner.and_then(|owner| Some((owner, application_of(owner)?))) else {
+        let text = format!("let the application ask listen() for {backlog}");
+        return vec![step(StepKind::Application, text, None), listen_again(port)];
+    };
+    let text = format!("{}: {}. {}", known.name, known.place, known.note);
+    let setting = step(StepKind::Application, text, Some(known.setting_for(backlog)));
+    let again = match known.takes_effect {
+        TakesEffect::Restart => listen_again(port),
+        TakesEffect::Reload => {
+            let text = "reload it: it listens again when its own number has changed";
+            step(StepKind::Restart, text, systemctl(owner, "reload"))
+        }
+    };
+    vec![setting, again]
 }

@@ -1,9 +1,9 @@
 //! Handshakes that fail before they reach the accept queue.
 use super::{
-    remedy::{ask_for, listen_again, raise_sysctl, step, sufficient_backlog},
+    remedy::{ask_for, raise_sysctl, step, sufficient_backlog},
     view::{Evidences, PortView},
 };
-use crate::model::advice::{EvidenceUnit, Rule, Severity, StepKind, Verdict};
+use crate::model::advice::{Evidence, EvidenceUnit, Rule, Severity, Step, StepKind, Verdict};
 
 /// Of a hundred SYN-ACKs more than so many sent again are no accident.
 const RETRANSMITS: f64 = 0.05;
@@ -37,18 +37,32 @@ pub(super) fn full(port: &PortView<'_>) -> Option<Verdict> {
     } else {
         "Clients finish their handshakes, but slowly, or too many begin at once."
     };
+    let evidence = evidence(port, finished);
+    let remedy = remedy(port, is_flood);
+    Some(Verdict {
+        meaning: Some(meaning.to_owned()),
+        evidence,
+        remedy,
+        ..port.verdict(Rule::SynQueueFull, severity, title)
+    })
+}
+
+fn evidence(port: &PortView<'_>, finished: Option<f64>) -> Vec<Evidence> {
+    let (counts, totals) = (&port.counts, &port.port.handshakes);
     let mut evidence = Evidences::default();
     evidence.count("SYNs received", Some(counts.syn_received));
     evidence.count("SYNs dropped, SYN queue full", Some(counts.syn_queue_full));
     evidence.count("SYNs dropped, rest kept for known clients", Some(counts.syn_backlog_reserve));
-    evidence.count("SYN cookies sent", port.port.handshakes.syncookies_sent.map(|_| counts.syncookies_sent));
-    evidence.count(
-        "good SYN cookies",
-        port.port.handshakes.syncookies_received.map(|_| counts.syncookies_received),
-    );
+    evidence.count("SYN cookies sent", totals.syncookies_sent.map(|_| counts.syncookies_sent));
+    evidence.count("good SYN cookies", totals.syncookies_received.map(|_| counts.syncookies_received));
     evidence.add("handshakes finished", finished, EvidenceUnit::Ratio);
+    evidence.0
+}
+
+fn remedy(port: &PortView<'_>, is_flood: bool) -> Vec<Step> {
+    let counts = &port.counts;
     let mut remedy = Vec::new();
-    if dropped > 0 {
+    if counts.syn_queue_full > 0 || counts.syn_backlog_reserve > 0 {
         remedy.extend(raise_sysctl(port, "net.ipv4.tcp_syncookies", 1));
     }
     if counts.syn_backlog_reserve > 0 {
@@ -58,14 +72,8 @@ pub(super) fn full(port: &PortView<'_>) -> Option<Verdict> {
     if !is_flood {
         // The SYN queue's limit is the backlog as well.
         remedy.extend(ask_for(port, sufficient_backlog(port)));
-        remedy.push(listen_again(port));
     }
-    Some(Verdict {
-        meaning: Some(meaning.to_owned()),
-        evidence: evidence.0,
-        remedy,
-        ..port.verdict(Rule::SynQueueFull, severity, title)
-    })
+    remedy
 }
 
 /// SYN-ACKs are sent again although no queue is full: packets are lost on the way.

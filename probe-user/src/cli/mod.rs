@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, arguments and the call.
 mod check;
+mod doctor;
 mod metrics;
 mod run;
 mod snapshot;
@@ -7,6 +8,7 @@ mod snapshot;
 use std::{
     io::{self, Write},
     path::PathBuf,
+    process::ExitCode,
 };
 
 use anyhow::Context;
@@ -37,6 +39,8 @@ enum Command {
     Run(run::Arguments),
     /// Print the counts of every listening port once
     Snapshot(snapshot::Arguments),
+    /// Say what is wrong on this host, and what cures it
+    Doctor(doctor::Arguments),
     /// Say what can be measured on this host, by which hooks, and why not the rest
     Check(check::Arguments),
     /// Print the catalogue of metrics
@@ -124,18 +128,20 @@ impl AttachArguments {
 }
 
 impl CommandLine {
-    /// Runs what was asked for.
+    /// Runs what was asked for, and says how it went.
     ///
     /// # Errors
     /// Whatever keeps it from being done, in one line.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         crate::logging::init(self.log.log_format, &self.log.log_level)?;
         match self.command {
             Command::Run(arguments) => run::run(&arguments),
             Command::Snapshot(arguments) => snapshot::run(&arguments),
+            Command::Doctor(arguments) => return Ok(doctor::run(&arguments)),
             Command::Check(arguments) => check::run(&arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 

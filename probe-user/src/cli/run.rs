@@ -12,7 +12,9 @@ use super::{AttachArguments, build_info};
 use crate::{
     daemon::{
         Collector, Server, Signals,
+        episode_log::EpisodeLog,
         probe::{Probe, log_plan},
+        verdict_log::VerdictLog,
     },
     kernel,
     plan::outcome::Accounting,
@@ -37,8 +39,8 @@ pub(super) struct Arguments {
 /// drops can be told to be overflows, and the less a busy listener takes along when it closes.
 const SOCKET_DROPS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often everything is read where nobody has to ask: rows of closed listeners are taken back, and the
-/// counts are held against the kernel's.
+/// How often everything is read where nobody has to ask: rows of closed listeners are taken back, the
+/// counts are held against the kernel's, and what happened of late is told from what is long over.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -70,7 +72,13 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn start_collector(mut probe: Probe) -> anyhow::Result<Collector> {
     let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
-    let upkeep = probe.plan().any_attached().then_some(UPKEEP_INTERVAL);
-    let interval = if by_socket_drops { Some(SOCKET_DROPS_INTERVAL) } else { upkeep };
-    Collector::start(Box::new(move || Ok(probe.read())), interval)
+    let interval = if by_socket_drops { SOCKET_DROPS_INTERVAL } else { UPKEEP_INTERVAL };
+    let (mut episode_log, mut verdict_log) = (EpisodeLog::default(), VerdictLog::default());
+    let read = move || {
+        let model = probe.read();
+        episode_log.note(&model.episodes);
+        model.advice.iter().for_each(|advice| verdict_log.note(&advice.verdicts));
+        Ok(model)
+    };
+    Collector::start(Box::new(read), Some(interval))
 }

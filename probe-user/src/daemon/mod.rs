@@ -6,13 +6,16 @@
 //!
 //! The collector ends when the server drops it; the server ends at a signal, and with an error when
 //! the collector ends before it.
+pub mod client;
 pub mod collector;
+pub mod episode_log;
 mod footprint;
 pub mod probe;
 mod recommendations;
 pub mod serve;
 pub mod signals;
 pub mod state_file;
+pub mod verdict_log;
 
 pub use self::{
     collector::{Collector, ReadModel},

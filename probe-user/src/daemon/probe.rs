@@ -1,6 +1,7 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -9,10 +10,11 @@ use tracing::{info, warn};
 
 use super::{footprint::Footprint, recommendations::Recommendations};
 use crate::{
+    advice,
     config::Config,
     host::{self, capabilities::Capabilities},
     kernel::{self, KernelBtf, ProbeMaps},
-    model::{History, Model},
+    model::{History, Model, advice::Question},
     plan::{
         decide::{KernelFacts, PlanWish, Wishes},
         outcome::PlanOutcome,
@@ -120,8 +122,10 @@ impl Probe {
         let mut model = Model::new(&sample, &self.plan, &findings);
         let now = self.started.elapsed();
         self.history.share_out_series(&mut model, now);
+        self.history.note_episodes(&mut model, &sample.taken);
         self.recommendations.update(&mut model, now);
         self.history.note_recent(&mut model, sample.taken.monotonic);
+        model.advice = Some(Arc::new(advice::advise(&model, Question::default())));
         self.give_waste_back(sample.own_cost.resident_bytes, now);
         self.tend(listening.as_ref());
         model

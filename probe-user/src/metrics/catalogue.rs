@@ -146,7 +146,8 @@ pub const LOST_EVENTS: Metric = Metric {
            counters_unreadable and child_map_full (counted nowhere), row_lost (only memory), accept_wait_map_full (only how long a \
            connection waits for accept()). Their source is the BPF map LOSSES; that of \
            program_skipped (the program was running on the CPU already, counted nowhere) is \
-           recursion_misses in /proc/self/fdinfo.",
+           recursion_misses in /proc/self/fdinfo. demand_forgotten (a port whose demand had to make room for others') and \
+           episode_not_recorded (an episode of the JSON snapshot, because 100 others went on) are the daemon's own.",
     labels: &[Reason],
     needs: Needs::AnyPlan,
     group: Group::Probe,
@@ -282,6 +283,7 @@ pub const CATALOGUE: &[Metric] = &[
     SOFTNET_PROCESSED,
     SOFTNET_DROPPED,
     SOFTNET_TIME_SQUEEZE,
+    ADVICE,
     HOOK_INFO,
     ACCOUNTING_INFO,
     ACCEPT_QUEUE_SOURCE_INFO,

@@ -100,6 +100,10 @@ pub enum Label {
     User,
     /// Which limit made a backlog what it is: `application`, `somaxconn`, `maximum`.
     Bound,
+    /// What is wrong: the names of `model::advice::Rule`.
+    Rule,
+    /// How bad it is: `losing`, `warning`, `notice`.
+    Severity,
     /// The length of a window of time: `1s`, `15s`, `60s`.
     Window,
     /// The step of the handshake: `syn`, `ack`, or `undivided` where they cannot be told apart.
@@ -142,6 +146,8 @@ impl Label {
             Self::Pod => "pod",
             Self::User => "user",
             Self::Bound => "bound",
+            Self::Rule => "rule",
+            Self::Severity => "severity",
             Self::Window => "window",
             Self::Stage => "stage",
             Self::Cause => "cause",

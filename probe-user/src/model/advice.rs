@@ -4,8 +4,38 @@ use std::{net::IpAddr, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Episode;
+
 /// The version of [`Advice`]'s JSON form: within a version fields are only added.
 pub const ADVICE_VERSION: u32 = 1;
+
+/// What is asked: about which while, and about which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The length of the while that ends now, in seconds.
+    pub seconds: u64,
+    /// Nothing but this port number, and what concerns the host as a whole; `None`: every port.
+    pub port: Option<u16>,
+}
+
+impl Default for Question {
+    /// A quarter of an hour, as operators look back; and every port.
+    fn default() -> Self {
+        Self { seconds: 900, port: None }
+    }
+}
+
+/// An [`Advice`] and what happened in its while, as one answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Diagnosis {
+    /// The verdicts.
+    #[serde(flatten)]
+    pub advice: Advice,
+    /// When it was made, in seconds since the epoch.
+    pub taken: f64,
+    /// The times in which ports were losing connections, the newest first, as far as they reach into the while.
+    pub episodes: Vec<Arc<Episode>>,
+}
 
 /// All verdicts on a host, over a while that ends now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -52,23 +52,29 @@ impl Model {
             sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings)).collect();
         namespaces.sort_by_key(|namespace| namespace.netns);
         Self {
+            taken: sample.taken.unix_seconds,
             plan: plan.clone(),
             ports,
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             other_queues: other_queues(sample, &plan.coverage),
             namespaces,
-            host: Host {
-                own_netns: sample.host.own_netns,
-                netdev_max_backlog: sample.host.netdev_max_backlog,
-                softnet: findings.softnet.clone(),
-            },
+            host: host(sample, findings),
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
             own_cost: sample.own_cost,
             series: None,
+            episodes: Vec::new(),
             advice: None,
             recent: Recent::default(),
         }
+    }
+}
+
+fn host(sample: &Sample, findings: &Findings) -> Host {
+    Host {
+        own_netns: sample.host.own_netns,
+        netdev_max_backlog: sample.host.netdev_max_backlog,
+        softnet: findings.softnet.clone(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the numbers mean: pure functions from samples to what every renderer shows.
 //!
 //! No I/O, no clock, no aya. History lives in [`History`]: what is needed to tell overflows from other
-//! drops, to hold all counts against the kernel's, and to name ports that are closed. The daemon owns it and feeds it with every sample.
+//! drops, to hold all counts against the kernel's, to name ports that are closed, to say which losses were one
+//! burst, and what happened of late. The daemon owns it and feeds it with every sample.
 pub mod advice;
 pub mod attribution;
 pub mod audit;
 pub mod backlog;
 pub mod build;
+pub mod episode;
 pub mod host;
 pub mod port;
 pub mod process_names;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     advice::Advice,
     backlog::{Backlog, BacklogBound},
+    episode::{Episode, LossCause},
     host::{Host, Softnet},
     port::{Handshakes, LastAckRefused, Listener, Overflows, Port, SynDropped},
     queue::{Histogram, Peaks, QueueCounts, Queues},
@@ -34,6 +37,7 @@ pub use self::{
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    episode::Episodes,
     host::SoftnetTotals,
     process_names::ProcessNames,
     rate::Speedometer,
@@ -42,12 +46,15 @@ use self::{
 };
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
-    sample::{LimitsSample, OwnCostSample, PortId, Sample},
+    sample::{Instants, LimitsSample, OwnCostSample, PortId, Sample},
 };
 
 /// Everything that is known at one instant, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
+    /// When it was read, in seconds since the epoch.
+    #[serde(default)]
+    pub taken: f64,
     /// Which hooks are attached and which are not, with reasons.
     pub plan: PlanOutcome,
     /// Every listening port that was seen, sorted by namespace, port and address.
@@ -71,6 +78,10 @@ pub struct Model {
     /// How the ports are shared out between Prometheus' series; `None` where each has its own.
     #[serde(default)]
     pub series: Option<Series>,
+    /// The times in which ports were losing connections, the newest first: those that go on, and the last 100 that
+    /// have ended.
+    #[serde(default)]
+    pub episodes: Vec<Arc<Episode>>,
     /// What is wrong and what cures it; `None` when nobody has judged.
     #[serde(default)]
     pub advice: Option<Arc<Advice>>,
@@ -107,6 +118,7 @@ pub struct History {
     speedometer: Speedometer,
     softnet: SoftnetTotals,
     series: SeriesHistory,
+    episodes: Episodes,
     recorder: Recorder,
 }
 
@@ -151,6 +163,11 @@ impl History {
     /// Says in a model which of its ports have series of their own: [`SeriesHistory::share_out`].
     pub fn share_out_series(&mut self, model: &mut Model, now: Duration) {
         self.series.share_out(model, now);
+    }
+
+    /// Says in a model which of the losses until now were one burst. `taken` is when its sample was.
+    pub fn note_episodes(&mut self, model: &mut Model, taken: &Instants) {
+        self.episodes.note(model, taken);
     }
 }
 

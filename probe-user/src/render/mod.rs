@@ -4,6 +4,7 @@
 //! no other I/O, concludes nothing, and knows no other renderer; what two of them would say in
 //! the same words is in `words`.
 pub mod check;
+pub mod doctor;
 pub mod json;
 pub mod markdown;
 pub mod prometheus;

@@ -4,6 +4,7 @@
 //! left out: what cannot be known is absent, never 0. Every number becomes a 64-bit float, which
 //! is what Prometheus stores: integers up to 2^53 survive exactly, above that the nearest float is
 //! written (the JSON renderer keeps all digits).
+mod advice;
 mod limits;
 
 use std::{
@@ -69,6 +70,7 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
         exposition.add_namespace(namespace);
     }
     exposition.add_host(&model.host);
+    exposition.add_advice(model);
     exposition.add_probe(model, build);
     exposition.add_process(&model.own_cost);
     exposition.families.into_values().collect()

@@ -2,16 +2,17 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::{StatusCode, Uri, header::CONTENT_TYPE},
     response::{Html, IntoResponse, Response},
 };
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::Site;
 use crate::{
-    model::Model,
-    render::{json, prometheus},
+    model::{Model, advice::Question},
+    render::{doctor, json, prometheus},
 };
 
 /// How long a request waits for its reading: a little less than Prometheus' default
@@ -30,6 +31,37 @@ pub(super) async fn metrics(State(site): State<Site>) -> Response {
 pub(super) async fn snapshot(State(site): State<Site>) -> Response {
     match read(&site).await {
         Ok(model) => rendered("application/json", |writer| json::write(&model, &site.build, writer)),
+        Err(reason) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
+    }
+}
+
+/// What may be asked of the advice.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdviceQuery {
+    /// The length of the while, in seconds.
+    since: Option<u64>,
+    /// Nothing but this port.
+    port: Option<u16>,
+}
+
+pub(super) async fn advice(
+    State(site): State<Site>,
+    query: Result<Query<AdviceQuery>, QueryRejection>,
+) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => {
+            let remedy = "since is a number of seconds, port a number up to 65535";
+            return line(StatusCode::BAD_REQUEST, &format!("{}: {remedy}", rejection.body_text()));
+        }
+    };
+    let default = Question::default();
+    let question = Question { seconds: query.since.unwrap_or(default.seconds), port: query.port };
+    match read(&site).await {
+        Ok(model) => rendered("application/json", |writer| {
+            doctor::write_json(&crate::advice::diagnose(&model, question), writer)
+        }),
         Err(reason) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
     }
 }
@@ -53,6 +85,7 @@ pub(super) async fn landing_page(State(site): State<Site>) -> Html<String> {
          <p>Counts what every listening TCP socket loses, and says why.</p>\n<ul>\n\
          <li><a href=\"/metrics\">Metrics</a> for Prometheus</li>\n\
          <li><a href=\"/api/v1/snapshot\">Snapshot</a>, everything as JSON</li>\n\
+         <li><a href=\"/api/v1/advice\">Advice</a>, what is wrong and what cures it, as JSON</li>\n\
          <li><a href=\"/readyz\">Readiness</a></li>\n\
          <li><a href=\"/healthz\">Health</a></li>\n</ul>\n</html>\n"
     ))

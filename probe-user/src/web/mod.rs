@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `/metrics` | Prometheus' text format |
 //! | `/api/v1/snapshot` | everything as JSON |
+//! | `/api/v1/advice` | what is wrong, as JSON; `since=SECONDS`, `port=NUMBER` |
 //! | `/healthz` | 200 while the process lives |
 //! | `/readyz` | 200 once there is something to serve, else 503 and why |
 //! | `/` | a page of links |
@@ -54,6 +55,7 @@ pub fn router(source: Arc<dyn SnapshotSource>, build: BuildInfo) -> Router {
         .route("/", get(handlers::landing_page))
         .route("/metrics", get(handlers::metrics))
         .route("/api/v1/snapshot", get(handlers::snapshot))
+        .route("/api/v1/advice", get(handlers::advice))
         .route("/healthz", get(handlers::health))
         .route("/readyz", get(handlers::readiness))
         .fallback(handlers::not_found)

@@ -4,9 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 use proptest::{array, collection, option, prelude::*};
 use tcp_backlog_probe::{
     model::{
-        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        Backlog, Episode, Handshakes, Histogram, Host, LastAckRefused, Listener, LossCause, Model, Namespace,
+        Overflows, Peaks, Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
         audit::AuditedCounter,
+        recent::Recent,
         series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
@@ -19,7 +20,7 @@ fn count() -> impl Strategy<Value = u64> {
 }
 
 /// Any text, with what needs escaping more often than chance would have it.
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a\"\\\\\n{}=, #\r]{0,12}"]
 }
 
@@ -69,7 +70,7 @@ fn handshakes() -> BoxedStrategy<Handshakes> {
 }
 
 /// Quarters: JSON's decimal fractions hold them exactly.
-fn quarters() -> impl Strategy<Value = f64> {
+pub(crate) fn quarters() -> impl Strategy<Value = f64> {
     any::<u32>().prop_map(|quarters| f64::from(quarters) / 4.0)
 }
 
@@ -159,12 +160,12 @@ fn listener() -> impl Strategy<Value = Listener> {
     )
 }
 
+fn port_id() -> impl Strategy<Value = PortId> {
+    let parts = (0..4_u32, any::<IpAddr>(), any::<u16>());
+    parts.prop_map(|(netns, address, port)| PortId { netns, address, port })
+}
+
 fn ports() -> impl Strategy<Value = Vec<Port>> {
-    let id = (0..4_u32, any::<IpAddr>(), any::<u16>()).prop_map(|(netns, address, port)| PortId {
-        netns,
-        address,
-        port,
-    });
     let rest = (
         option::of(text()),
         handshakes(),
@@ -187,7 +188,7 @@ fn ports() -> impl Strategy<Value = Vec<Port>> {
         backlog_recommended,
         series,
     };
-    collection::btree_map(id, rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
+    collection::btree_map(port_id(), rest, 0..8).prop_map(move |ports| ports.into_iter().map(port).collect())
 }
 
 fn totals() -> impl Strategy<Value = PortTotals> {
@@ -225,8 +226,8 @@ fn host() -> impl Strategy<Value = Host> {
         };
         cpus.into_iter().map(of_cpu).collect()
     });
-    (option::of(count()), option::of(softnet))
-        .prop_map(|(netdev_max_backlog, softnet)| Host { netdev_max_backlog, softnet })
+    (any::<Option<u32>>(), option::of(count()), option::of(softnet))
+        .prop_map(|(own_netns, netdev_max_backlog, softnet)| Host { own_netns, netdev_max_backlog, softnet })
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {
@@ -295,13 +296,58 @@ fn plan() -> impl Strategy<Value = PlanOutcome> {
     })
 }
 
+fn episode() -> impl Strategy<Value = Episode> {
+    let cause = prop_oneof![
+        Just(LossCause::AcceptQueueFull),
+        Just(LossCause::SynQueueFull),
+        Just(LossCause::SynBacklogReserve),
+        Just(LossCause::Other),
+    ];
+    let counts = array::uniform5(option::of(count()));
+    let times = (quarters(), quarters(), array::uniform3(option::of(quarters())));
+    (port_id(), option::of(text()), times, any::<[Option<u32>; 3]>(), counts, option::of(cause)).prop_map(
+        |(id, process, (begun, seconds, times), [peak, limit, demand], counts, cause)| {
+            let [ended, established_per_second, accepted_per_second] = times;
+            let [connections_refused, packets_refused, listen_drops, established, accepted] = counts;
+            Episode {
+                process: process.map(Arc::from),
+                ended,
+                seconds,
+                peak,
+                limit,
+                demand,
+                connections_refused,
+                packets_refused,
+                listen_drops,
+                established,
+                accepted,
+                established_per_second,
+                accepted_per_second,
+                cause,
+                ..Episode::beginning(id, begun)
+            }
+        },
+    )
+}
+
 /// A model in which nothing fits anything else.
 pub(crate) fn model() -> impl Strategy<Value = Model> {
     let losses = collection::btree_map("[a-z_]{1,8}", count(), 0..4);
     let cost = (option::of(count()), option::of(quarters()));
+    let episodes = collection::vec(episode().prop_map(Arc::new), 0..4);
     let other = (option::of(handshakes()), queue_counts(), option::of(series()));
-    (plan(), ports(), other, namespaces(), host(), losses, cost).prop_map(
-        |(plan, ports, (other, other_queues, series), namespaces, host, losses, (bytes, seconds))| Model {
+    let advice = option::of(super::advice::advice().prop_map(Arc::new));
+    (plan(), ports(), other, namespaces(), host(), losses, (cost, episodes, advice, quarters())).prop_map(
+        |(
+            plan,
+            ports,
+            (other, other_queues, series),
+            namespaces,
+            host,
+            losses,
+            ((bytes, seconds), episodes, advice, taken),
+        )| Model {
+            taken,
             plan,
             ports,
             other,
@@ -319,6 +365,9 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
                 listener_rows: bytes.map(|bytes| (bytes, bytes)),
             },
             series,
+            episodes,
+            advice,
+            recent: Recent::default(),
         },
     )
 }

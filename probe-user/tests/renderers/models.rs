@@ -3,9 +3,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use tcp_backlog_probe::{
     model::{
-        Backlog, Handshakes, Histogram, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Peaks,
-        Port, QueueCounts, Queues, Rates, Softnet, SynDropped,
+        Backlog, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, QueueCounts,
+        Queues, Rates, Softnet, SynDropped,
         audit::AuditedCounter,
+        recent::Recent,
         series::{Exposure, PortTotals, Series},
     },
     plan::outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, Variant},
@@ -14,7 +15,10 @@ use tcp_backlog_probe::{
     sample::{LimitsSample, OwnCostSample, OwnerSample, PortId},
 };
 
-const HOST: u32 = 4_026_531_840;
+use super::busy::{episode, full_queues, full_rates};
+
+/// The inode number of the initial network namespace.
+pub(crate) const HOST: u32 = 4_026_531_840;
 const CONTAINER: u32 = 4_026_532_199;
 
 /// What the golden files say they were made by.
@@ -135,7 +139,7 @@ fn limits(somaxconn: u64) -> LimitsSample {
 fn host() -> Host {
     let softnet = |cpu, processed, dropped| Softnet { cpu, processed, dropped, time_squeeze: 7 };
     let softnet = vec![softnet(0, 4_294_967_305, 0), softnet(1, 52_118, 12)];
-    Host { netdev_max_backlog: Some(1_000), softnet: Some(softnet) }
+    Host { own_netns: Some(4_026_531_840), netdev_max_backlog: Some(1_000), softnet: Some(softnet) }
 }
 
 fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {
@@ -183,38 +187,6 @@ fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
     }
 }
 
-/// A queue of 128 that was full, and waits of a tenth of a second and more.
-fn full_queues() -> Queues {
-    let histogram = |upper_bounds: &[f64], counts: &[u64], sum| {
-        Some(Histogram { upper_bounds: upper_bounds.to_vec(), counts: counts.to_vec(), sum })
-    };
-    let peaks = |last_60_seconds, highest| {
-        let highest_at = Some(1_790_000_123.5);
-        Some(Peaks { last_1_second: 0, last_15_seconds: 1, last_60_seconds, highest, highest_at })
-    };
-    let counts = QueueCounts {
-        accepted: Some(910),
-        accept_wait: histogram(&[0.0625, 0.125, 0.25], &[0, 800, 109, 1], 113.75),
-        accept_queue_fill: histogram(&[0.5, 0.9, 1.0], &[64, 51, 795, 129], 951.5),
-    };
-    Queues {
-        counts,
-        accept_queue_peaks: peaks(129, 129),
-        syn_queue_peaks: peaks(40, 67),
-        last_accept: Some(1_790_000_200.25),
-        accepted_by: Some(4_242),
-        demand: Some(3_000),
-    }
-}
-
-fn full_rates() -> Rates {
-    Rates {
-        syn_received_per_second: Some(301.5),
-        established_per_second: Some(88.25),
-        accepted_per_second: Some(80.0),
-    }
-}
-
 /// What the audit says of a namespace in which one cookie is missing.
 fn residuals() -> BTreeMap<AuditedCounter, i64> {
     let residual = |counter| (counter, i64::from(counter == AuditedCounter::SyncookiesSent));
@@ -238,6 +210,7 @@ pub(crate) fn trampoline() -> Model {
     );
     children.reason = "tcp_v4_syn_recv_sock has 7 arguments, trampolines of this kernel take 6".to_owned();
     Model {
+        taken: 1_790_000_000.5,
         plan: PlanOutcome {
             hooks: vec![requests, children],
             coverage: coverage(true, Accounting::KernelCounters),
@@ -258,6 +231,9 @@ pub(crate) fn trampoline() -> Model {
         read_errors: vec![],
         own_cost: own_cost(Some(1_310_720)),
         series: None,
+        episodes: vec![Arc::new(episode())],
+        advice: Some(Arc::new(super::advice::diagnosis().advice)),
+        recent: Recent::default(),
     }
 }
 
@@ -280,6 +256,7 @@ pub(crate) fn tracepoint() -> Model {
     busy.backlog_recommended = Some(4_096);
     let other = PortTotals { handshakes: known(90_425, 4, Some(0), Some(0)), ..PortTotals::default() };
     Model {
+        taken: 1_790_000_000.5,
         plan: tracepoint_plan(),
         ports: vec![
             // Closed: what is left is the name.
@@ -300,6 +277,9 @@ pub(crate) fn tracepoint() -> Model {
         read_errors: vec!["/proc/12/ns/net: Permission denied".to_owned()],
         own_cost: own_cost(Some(655_360)),
         series: Some(Series { ports: 4, ports_in_other: 1, other: Some(other) }),
+        episodes: vec![],
+        advice: None,
+        recent: Recent::default(),
     }
 }
 
@@ -334,6 +314,7 @@ pub(crate) fn without_bpf() -> Model {
     let refused = "bpf(2) is refused: Operation not permitted; CAP_BPF is missing";
     let nothing = Handshakes::default();
     Model {
+        taken: 1_790_000_000.5,
         plan: PlanOutcome {
             hooks: vec![
                 skipped("syn_received", "SYNs that reach a listener, and those that it refuses", refused),
@@ -354,6 +335,9 @@ pub(crate) fn without_bpf() -> Model {
         read_errors: vec![],
         own_cost: OwnCostSample::default(),
         series: Some(Series { ports: 1, ports_in_other: 0, other: None }),
+        episodes: vec![],
+        advice: None,
+        recent: Recent::default(),
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod accept_waits;
 pub(crate) mod attached;
 pub(crate) mod backlogs;
 pub(crate) mod cycles;
+pub(crate) mod episodes;
 pub(crate) mod identity;
 pub(crate) mod lifetimes;
 pub(crate) mod limits;
@@ -110,6 +111,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     load::ten_thousand_listeners_that_come_and_go,
     load::many_handshakes_of_several_listeners_with_pauses,
     queues::a_burst_between_two_scrapes_is_seen_at_its_full_height,
+    episodes::each_burst_is_an_episode_with_the_kernels_numbers,
     proof::check_proves_every_counter,
     backlogs::the_limit_that_cuts_a_backlog_is_named,
     backlogs::the_backlog_of_an_older_listener_is_not_guessed,

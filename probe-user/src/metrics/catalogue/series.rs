@@ -1,6 +1,6 @@
 //! Metrics of how ports are shared out between series, and of what is concluded from all that was seen of a port.
 use super::{
-    super::{Group, Kind, Metric, Needs, Unit},
+    super::{Group, Kind, Label, Metric, Needs, Unit},
     port::port_gauge,
 };
 
@@ -13,6 +13,19 @@ pub const BACKLOG_RECOMMENDED: Metric = port_gauge(
      quarter more, as the next power of two. Absent where nobody wanted a place. 16,384 ports are remembered; \
      tcp_backlog_lost_events_total{reason=\"demand_forgotten\"} counts those that were forgotten for others.",
 );
+
+/// What is wrong.
+pub const ADVICE: Metric = Metric {
+    name: "tcp_backlog_advice",
+    kind: Kind::Gauge,
+    unit: Unit::Number,
+    help: "1 for each thing that doctor finds wrong by what happened within the last 15 minutes: which rule says so, how bad \
+           it is (losing, warning, notice), and where; a label is empty where it is no matter of one port or network \
+           namespace. The numbers that it is concluded from have metrics of their own.",
+    labels: &[Label::Rule, Label::Severity, Label::Netns, Label::Address, Label::Port, Label::Process],
+    needs: Needs::Nothing,
+    group: Group::Host,
+};
 
 /// Ports that are known.
 pub const PORTS: Metric = Metric {

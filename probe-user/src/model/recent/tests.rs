@@ -10,9 +10,12 @@ fn id(port: u16) -> PortId {
     PortId { netns: 1, address: IpAddr::V4(Ipv4Addr::LOCALHOST), port }
 }
 
-/// A model with these ports: number, limit of the only listener if there is one, and SYNs received.
-fn model(ports: &[(u16, Option<u32>, u64)]) -> Model {
-    let port = |(number, limit, syns): &(u16, Option<u32>, u64)| Port {
+/// The number of a port, the limit of its only listener if it is open, and the SYNs that it received.
+type Counted = (u16, Option<u32>, u64);
+
+/// A model with these ports.
+fn model(ports: &[Counted]) -> Model {
+    let port = |(number, limit, syns): &Counted| Port {
         handshakes: Handshakes { syn_received: Some(*syns), ..Handshakes::default() },
         listeners: limit.map(|limit| Listener::with_queue(0, limit)).into_iter().collect(),
         ..Port::closed(id(*number))
@@ -21,7 +24,7 @@ fn model(ports: &[(u16, Option<u32>, u64)]) -> Model {
 }
 
 /// What a recorder remembers after models that were read at these seconds.
-fn after(readings: &[(u64, &[(u16, Option<u32>, u64)])]) -> Recent {
+fn after(readings: &[(u64, &[Counted])]) -> Recent {
     let mut recorder = Recorder::default();
     let recent = readings.iter().map(|(second, ports)| recorder.observe(&model(ports), second * SECOND));
     recent.last().unwrap()

@@ -1,0 +1,101 @@
+//! One line in the log when something begins to be wrong, and one when it no longer is.
+use std::collections::BTreeMap;
+
+use tracing::{info, warn};
+
+use crate::model::advice::{Place, Rule, Severity, Verdict};
+
+/// Past so many verdicts at once no more are logged: a host with thousands of ports may have thousands.
+const MOST_VERDICTS: usize = 256;
+
+/// Remembers what the log knows to be wrong, by rule and place, whatever the numbers.
+#[derive(Debug, Default)]
+pub struct VerdictLog {
+    known: BTreeMap<(Rule, Place), Severity>,
+}
+
+impl VerdictLog {
+    /// Logs what is new among the verdicts, what is worse than it was, and what is gone.
+    pub fn note(&mut self, verdicts: &[Verdict]) {
+        let now: BTreeMap<_, _> =
+            verdicts.iter().take(MOST_VERDICTS).map(|verdict| (key(verdict), verdict)).collect();
+        for (place, verdict) in &now {
+            if self.known.get(place).is_none_or(|known| *known < verdict.severity) {
+                log_begin(verdict);
+            }
+        }
+        for (rule, place) in self.known.keys().filter(|place| !now.contains_key(*place)) {
+            log_end(*rule, place);
+        }
+        self.known = now.into_iter().map(|(place, verdict)| (place, verdict.severity)).collect();
+    }
+}
+
+/// A place without the name of its process, which may become known later.
+fn key(verdict: &Verdict) -> (Rule, Place) {
+    (verdict.rule, Place { process: None, ..verdict.place.clone() })
+}
+
+fn log_begin(verdict: &Verdict) {
+    let Place { netns, address, port, process } = &verdict.place;
+    warn!(
+        rule = verdict.rule.label(),
+        severity = verdict.severity.label(),
+        netns,
+        address = address.map(tracing::field::display),
+        port,
+        process = process.as_deref(),
+        verdict = verdict.title,
+        "something is wrong; doctor says what to do"
+    );
+}
+
+fn log_end(rule: Rule, place: &Place) {
+    let Place { netns, address, port, process: _ } = place;
+    info!(
+        rule = rule.label(),
+        netns,
+        address = address.map(tracing::field::display),
+        port,
+        "no longer wrong"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(rule: Rule, severity: Severity, port: u16) -> Verdict {
+        Verdict {
+            rule,
+            severity,
+            place: Place { port: Some(port), ..Place::default() },
+            title: "t".to_owned(),
+            meaning: None,
+            evidence: Vec::new(),
+            remedy: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_what_was_seen_last_whatever_the_numbers() {
+        let mut log = VerdictLog::default();
+        let check = |log: &mut VerdictLog, verdicts: &[Verdict], expected: usize| {
+            log.note(verdicts);
+            assert_eq!(log.known.len(), expected);
+        };
+        let stalled = verdict(Rule::AcceptorStalled, Severity::Warning, 80);
+        check(&mut log, std::slice::from_ref(&stalled), 1);
+        let renamed = Verdict {
+            title: "another number".to_owned(),
+            place: Place { process: Some("java".into()), ..stalled.place.clone() },
+            ..stalled.clone()
+        };
+        check(&mut log, &[renamed], 1);
+        check(&mut log, &[stalled, verdict(Rule::NearOverflow, Severity::Warning, 80)], 2);
+        check(&mut log, &[], 0);
+        let many: Vec<_> =
+            (0..1_000).map(|port| verdict(Rule::BurstTooBig, Severity::Losing, port)).collect();
+        check(&mut log, &many, MOST_VERDICTS);
+    }
+}
