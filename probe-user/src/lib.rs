@@ -1,5 +1,6 @@
 //! The user side of tcp-backlog-probe: from kernel hooks, sock_diag and /proc to numbers that say which
 //! listening sockets lose connections. docs/ARCHITECTURE.md is the map; the binary only calls [`cli`].
+pub mod advice;
 pub mod cli;
 pub mod config;
 pub mod daemon;
