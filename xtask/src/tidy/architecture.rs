@@ -29,7 +29,7 @@ pub(crate) fn aya_place(file: &SourceFile, violations: &mut Vec<Violation>) {
 
 /// What is pure neither reads nor waits nor asks for the time. std::net's addresses are values.
 pub(crate) fn purity(file: &SourceFile, violations: &mut Vec<Violation>) {
-    const PURE: [&str; 2] = ["probe-user/src/model/", "probe-user/src/plan/"];
+    const PURE: [&str; 3] = ["probe-user/src/model/", "probe-user/src/plan/", "probe-user/src/advice/"];
     const ACTS: [&str; 11] = [
         "std::fs",
         "std::io",
@@ -48,7 +48,8 @@ pub(crate) fn purity(file: &SourceFile, violations: &mut Vec<Violation>) {
     }
     for (number, line) in file.shipped_lines() {
         if let Some(act) = ACTS.iter().find(|act| has_word(&line.code, act)) {
-            let remedy = format!("model and plan are pure: take the value as an argument instead of {act}");
+            let remedy =
+                format!("model, plan and advice are pure: take the value as an argument instead of {act}");
             violations.push(file.violation(number, "purity", remedy));
         }
     }
@@ -58,7 +59,7 @@ pub(crate) fn purity(file: &SourceFile, violations: &mut Vec<Violation>) {
 pub(crate) fn direction(file: &SourceFile, violations: &mut Vec<Violation>) {
     const FORBIDDEN: [(&str, &[&str]); 4] = [
         ("probe-user/src/render/", &["readers", "kernel", "advice"]),
-        ("probe-user/src/advice/", &["readers", "kernel", "render"]),
+        ("probe-user/src/advice/", &["readers", "kernel", "render", "daemon"]),
         ("probe-user/src/model/", &["readers", "kernel", "render", "advice"]),
         ("probe-user/src/plan/", &["kernel", "render", "advice"]),
     ];
@@ -122,6 +123,7 @@ mod tests {
         check(purity, path, "use std::fs;\nInstant::now();\ntokio::spawn(x);\n", &[1, 2, 3]);
         check(purity, path, "use std::net::IpAddr;\nuse std::time::Instant;\n", &[]);
         check(purity, path, "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n", &[]);
+        check(purity, "probe-user/src/advice/application.rs", "use std::fs;\n", &[1]);
         check(purity, "probe-user/src/readers/netstat.rs", "use std::fs;\n", &[]);
     }
 
@@ -130,7 +132,13 @@ mod tests {
         check(direction, "probe-user/src/render/json.rs", "use crate::readers::netstat;\n", &[1]);
         check(direction, "probe-user/src/render/json.rs", "use crate::model::Model;\n", &[]);
         check(direction, "probe-user/src/advice/mod.rs", "crate::kernel::load();\n", &[1]);
-        check(direction, "probe-user/src/advice/mod.rs", "use crate::render;\n", &[1]);
+        check(direction, "probe-user/src/advice/mod.rs", "use crate::render;\nuse crate::daemon;\n", &[1, 2]);
+        check(
+            direction,
+            "probe-user/src/advice/mod.rs",
+            "use crate::{model::Model, sample::OwnerSample};\n",
+            &[],
+        );
         check(direction, "probe-user/src/plan/offsets.rs", "use crate::kernel_types;\n", &[]);
         check(direction, "probe-user/src/daemon/mod.rs", "use crate::readers::netstat;\n", &[]);
     }
