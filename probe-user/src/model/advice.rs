@@ -87,12 +87,12 @@ impl Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Connections are lost.
-    Losing,
-    /// Connections will be lost soon, or clients suffer already.
-    Warning,
     /// Something is not as somebody meant it to be.
     Notice,
+    /// Connections will be lost soon, or clients suffer already.
+    Warning,
+    /// Connections are lost.
+    Losing,
 }
 
 impl Severity {

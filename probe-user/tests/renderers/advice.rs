@@ -51,15 +51,6 @@ pub(crate) fn diagnosis() -> Diagnosis {
             step(StepKind::Restart, "restart it", "systemctl restart tomcat10.service"),
         ],
     };
-    let softnet = Verdict {
-        rule: Rule::SoftnetDrops,
-        severity: Severity::Warning,
-        place: Place::default(),
-        title: "7 packets were dropped before the network stack: net.core.netdev_max_backlog".to_owned(),
-        meaning: Some("SYNs and last ACKs among them are lost without a trace at any listener.".to_owned()),
-        evidence: vec![],
-        remedy: vec![step(StepKind::Look, "see whether one CPU takes all", "cat /proc/net/softnet_stat")],
-    };
     let episode = episode();
     Diagnosis {
         taken: episode.begun + 65.0,
@@ -67,12 +58,24 @@ pub(crate) fn diagnosis() -> Diagnosis {
             version: ADVICE_VERSION,
             health: Health::Losing,
             window_seconds: 900.0,
-            verdicts: vec![clamped, softnet],
+            verdicts: vec![clamped, softnet_drops()],
             fullest: Some(Headroom { place: tomcat(), highest: 129, limit: 128 }),
             ports: 2,
             not_judged: vec!["what listen() was asked for is not seen on this host: see check".to_owned()],
         },
         episodes: vec![Arc::new(episode)],
+    }
+}
+
+fn softnet_drops() -> Verdict {
+    Verdict {
+        rule: Rule::SoftnetDrops,
+        severity: Severity::Warning,
+        place: Place::default(),
+        title: "7 packets were dropped before the network stack: net.core.netdev_max_backlog".to_owned(),
+        meaning: Some("SYNs and last ACKs among them are lost without a trace at any listener.".to_owned()),
+        evidence: vec![],
+        remedy: vec![step(StepKind::Look, "see whether one CPU takes all", "cat /proc/net/softnet_stat")],
     }
 }
 
