@@ -61,8 +61,10 @@ impl Cause {
     }
 
     fn title(&self, port: &PortView<'_>) -> String {
-        let limit = port.limit().unwrap_or(0);
         let somaxconn = port.somaxconn().unwrap_or(0);
+        let Some(limit) = port.limit() else {
+            return "more connections came at once than its accept queue has room for".to_owned();
+        };
         match self {
             Self::NotListenedAgain { .. } => format!(
                 "{SOMAXCONN} is {somaxconn} by now, but the limit is still {limit}: it has not listened again"

@@ -60,8 +60,11 @@ pub fn advise(model: &Model, question: Question) -> Advice {
     }
 }
 
-/// The verdicts on one port.
+/// The verdicts on one port. What was lost at one that is closed by now is history: its episodes tell.
 fn of_port(port: &PortView<'_>) -> Vec<Verdict> {
+    if port.port.listeners.is_empty() && port.view.model.knows_sockets_of(port.port) {
+        return Vec::new();
+    }
     [
         accept_queue::full(port),
         accept_queue::nearly_full(port),

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::model::advice::{Evidence, EvidenceUnit, Rule, Severity, Step, StepKind, Verdict};
 
-/// Of a hundred SYN-ACKs more than so many sent again are no accident.
-const RETRANSMITS: f64 = 0.05;
+/// More than one SYN-ACK sent again for so many handshakes is no accident.
+const RETRANSMITS: u64 = 20;
 /// So few say nothing.
 const FEW_RETRANSMITS: u64 = 20;
 /// When fewer of those who begin a handshake finish it, most of them never meant to.
@@ -79,19 +79,21 @@ fn remedy(port: &PortView<'_>, is_flood: bool) -> Vec<Step> {
 /// SYN-ACKs are sent again although no queue is full: packets are lost on the way.
 pub(super) fn synacks_retransmitted(port: &PortView<'_>) -> Option<Verdict> {
     let counts = &port.counts;
-    let answered = counts.syn_queued.max(counts.established);
-    let part = ratio(counts.synack_retransmits, answered)?;
-    let is_much = counts.synack_retransmits >= FEW_RETRANSMITS && part > RETRANSMITS;
+    // Every handshake that was begun, or where that is not counted those that were finished.
+    let begun = port.port.handshakes.syn_queued.map_or(counts.established, |_| counts.syn_queued);
+    let again = counts.synack_retransmits;
+    let is_much = again >= FEW_RETRANSMITS && again.saturating_mul(RETRANSMITS) > begun;
     (is_much && !port.overflowed() && counts.syn_queue_full == 0).then(|| {
         let mut evidence = Evidences::default();
-        evidence.count("SYN-ACKs sent again", Some(counts.synack_retransmits));
-        evidence.count("handshakes begun", Some(answered));
+        evidence.count("SYN-ACKs sent again", Some(again));
+        evidence.count("handshakes begun", port.port.handshakes.syn_queued.map(|_| counts.syn_queued));
+        evidence.count("handshakes finished", port.port.handshakes.established.map(|_| counts.established));
         let expired = port.port.handshakes.requests_expired.map(|_| counts.requests_expired);
         evidence.count("given up after the last one", expired);
-        let text = "see where packets are lost between here and the clients: neither queue is full";
+        let text = "see where packets are lost between here and the clients";
         let command =
             format!("tcpdump -ni any 'tcp port {} and tcp[tcpflags] & tcp-syn != 0'", port.port.id.port);
-        let title = format!("{:.0} % of SYN-ACKs had to be sent again, and no queue is full", part * 100.0);
+        let title = format!("{again} SYN-ACKs had to be sent again, while no queue was full");
         Verdict {
             meaning: Some(
                 "SYN-ACKs or the clients' answers are lost, or the clients are no real ones.".to_owned(),
@@ -120,20 +122,31 @@ pub(super) fn other_drops(port: &PortView<'_>) -> Option<Verdict> {
     })
 }
 
-/// Its sockets dropped packets, and no more than that is known.
+/// Packets of handshakes were dropped, and the causes are not counted.
 pub(super) fn packets_dropped(port: &PortView<'_>) -> Option<Verdict> {
-    let counted = port.port.handshakes.listen_drops.is_some();
-    let drops = port.view.counts_of(port.port.id.netns).listen_drops;
-    (!counted && !port.overflowed() && port.counts.socket_drops > 0 && drops > 0).then(|| {
+    let handshakes = &port.port.handshakes;
+    let causes_are_counted = handshakes.syn_dropped.syn_queue_full.is_some();
+    let namespace = port.view.counts_of(port.port.id.netns);
+    let dropped = match handshakes.listen_drops {
+        Some(_) => port.counts.listen_drops.saturating_sub(port.counts.overflows),
+        // What sockets drop is more than handshakes: the kernel has to agree that some were.
+        None if namespace.listen_drops > 0 && !port.overflowed() => port.counts.socket_drops,
+        None => 0,
+    };
+    // Overflows that could not be charged to this port may be among them.
+    let dropped = dropped.saturating_sub(namespace.unattributed_overflows);
+    (!causes_are_counted && dropped > 0).then(|| {
         let mut evidence = Evidences::default();
-        evidence.count("packets dropped by its sockets, whatever the reason", Some(port.counts.socket_drops));
-        evidence.count("listen drops of its network namespace", Some(drops));
-        let title = format!(
-            "its sockets dropped {} packets, none of them for a full accept queue",
-            port.counts.socket_drops
-        );
-        let text = "see which hooks are missing here to tell more";
+        evidence.count("listen drops", handshakes.listen_drops.map(|_| port.counts.listen_drops));
+        evidence.count("packets refused, accept queue full", port.overflows());
+        if handshakes.listen_drops.is_none() {
+            evidence.count("packets dropped by its sockets, whatever the reason", Some(dropped));
+        }
+        evidence.count("listen drops of its network namespace", Some(namespace.listen_drops));
+        let title = format!("{dropped} packets of handshakes were dropped, and not for a full accept queue");
+        let text = "see which hooks would tell why, and what keeps them from being attached";
         Verdict {
+            meaning: Some("A full SYN queue without SYN cookies, no memory or no route.".to_owned()),
             evidence: evidence.0,
             remedy: vec![step(StepKind::Look, text, Some("tcp-backlog-probe check".to_owned()))],
             ..port.verdict(Rule::PacketsDropped, Severity::Losing, title)

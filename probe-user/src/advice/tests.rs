@@ -367,6 +367,21 @@ fn a_host_that_is_well_is_told_how_much_room_it_has() {
 }
 
 #[test]
+fn what_a_closed_port_lost_is_over_unless_nobody_could_look() {
+    let check = |error: Option<&str>, expected: &[(Rule, Severity)]| {
+        let mut model = model(port_of_tomcat(128, Some(-1), 128), 128);
+        model.namespaces[0].error = error.map(str::to_owned);
+        let advice = advice(model, |port| {
+            overflow(port);
+            port.listeners.clear();
+        });
+        assert_eq!(rules(&advice), expected, "{error:?}");
+    };
+    check(None, &[]);
+    check(Some("no"), &[(Rule::BurstTooBig, LOSING)]);
+}
+
+#[test]
 fn a_question_about_one_port_is_answered_for_that_port() {
     let ask = |port| {
         let model = model(port_of_tomcat(128, Some(10_000), 128), 128);

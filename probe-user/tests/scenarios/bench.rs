@@ -16,6 +16,7 @@ use super::{
         kernel_counters::KernelCounters,
         metrics::{Metrics, PortNumbers},
         namespace::Namespace,
+        verdicts::Verdicts,
         wait::{ensure, wait_until},
     },
 };
@@ -119,6 +120,11 @@ impl Bench {
     /// Everything that the daemon knows, as JSON.
     pub(crate) fn snapshot(&self) -> Value {
         self.daemon.snapshot()
+    }
+
+    /// What the daemon finds wrong.
+    pub(crate) fn verdicts_on(&self, address: SocketAddr) -> Verdicts {
+        Verdicts::on(&self.daemon, self.namespace.inode(), address)
     }
 
     /// What it knows of one port of the namespace, as JSON.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::{
     Setup,
     bench::{Bench, Moment},
+    expected::Unattributed,
     support::{
         sockets::{Client, IPV4, Listener, connect_all, connect_in_turn},
         wait::{ensure, wait_until},
@@ -63,7 +64,7 @@ fn check(moment: &Moment, bench: &Bench, listener: &Listener, connections: &[u64
         ensure(cause == Some("accept_queue_full"), || format!("{episode}"))?;
     }
     let sum = |field| episodes.iter().map(|episode| number(episode, field)).sum::<Option<u64>>();
-    let (overflows, drops) = moment.unattributed();
+    let Unattributed { overflows, drops } = moment.unattributed();
     let kernel = moment.kernel;
     let packets = (sum("packets_refused"), sum("listen_drops"));
     let right =

@@ -31,6 +31,11 @@ pub(crate) fn handshakes() -> u64 {
     env::var(HANDSHAKES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(FEW_HANDSHAKES)
 }
 
+/// How long traffic that is well goes on, in seconds.
+pub(crate) fn healthy_seconds() -> u64 {
+    handshakes() / 1_000
+}
+
 /// Four listeners share a port, and each is accepted from by a thread that pauses now and then: their
 /// queues overflow from time to time.
 pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {

@@ -9,6 +9,7 @@ pub(crate) mod expected;
 pub(crate) mod support;
 
 pub(crate) mod accept_waits;
+pub(crate) mod advice;
 pub(crate) mod attached;
 pub(crate) mod backlogs;
 pub(crate) mod cycles;
@@ -112,6 +113,18 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     load::many_handshakes_of_several_listeners_with_pauses,
     queues::a_burst_between_two_scrapes_is_seen_at_its_full_height,
     episodes::each_burst_is_an_episode_with_the_kernels_numbers,
+    advice::synacks_that_nobody_answers_are_told,
+    advice::traffic_that_is_well_is_no_matter,
+    advice::a_program_that_hangs_is_told_from_one_that_accepts,
+    advice::a_clamp_is_told_and_then_that_it_takes_a_restart_and_then_nothing,
+    advice::a_program_that_asks_for_too_little_is_told_from_one_that_does_not,
+    advice::a_burst_that_is_too_big_for_the_maximum_is_one,
+    advice::a_program_that_accepts_too_slowly_is_told,
+    advice::a_queue_that_is_nearly_full_is_told_before_it_overflows,
+    advice::one_member_that_is_full_is_told_from_a_group_that_is,
+    advice::a_syn_queue_that_is_full_is_told,
+    advice::drops_for_no_queue_are_told,
+    advice::resets_on_overflow_are_told_where_somebody_listens,
     proof::check_proves_every_counter,
     backlogs::the_limit_that_cuts_a_backlog_is_named,
     backlogs::the_backlog_of_an_older_listener_is_not_guessed,

@@ -92,7 +92,16 @@ impl Daemon {
 
     /// Everything that it knows, as JSON.
     pub(crate) fn snapshot(&self) -> Value {
-        let answer = get(self.address, "/api/v1/snapshot");
+        self.json("/api/v1/snapshot")
+    }
+
+    /// What it finds wrong, as JSON.
+    pub(crate) fn diagnosis(&self) -> Value {
+        self.json("/api/v1/advice")
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let answer = get(self.address, path);
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }

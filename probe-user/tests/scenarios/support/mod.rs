@@ -8,4 +8,5 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod sockets;
 pub(crate) mod trials;
+pub(crate) mod verdicts;
 pub(crate) mod wait;
