@@ -1,11 +1,19 @@
 //! The command `tcp-backlog-probe`: parse, dispatch, exit code.
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::Parser;
-use tcp_backlog_probe::cli::CommandLine;
+use tcp_backlog_probe::cli::{CommandLine, usage_exit_code};
 
 fn main() -> ExitCode {
-    match CommandLine::parse().run() {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // Standard error may be closed: then there is nobody to tell.
+            let _ = error.print();
+            return usage_exit_code(&error, env::args_os().skip(1));
+        }
+    };
+    match command_line.run() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tcp-backlog-probe: {error:#}");

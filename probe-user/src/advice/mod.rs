@@ -42,8 +42,12 @@ pub fn advise(model: &Model, question: Question) -> Advice {
     let ports: Vec<_> = view.ports().filter(is_asked_for).collect();
     let mut verdicts: Vec<Verdict> = ports.iter().flat_map(of_port).collect();
     let of_nobody: Vec<_> = host::overflows_of_nobody(&view, &verdicts).collect();
-    verdicts.extend(of_nobody);
-    verdicts.extend(host::of_host(&view));
+    // Of other network namespaces than the port's nothing was asked.
+    let is_near = |verdict: &Verdict| {
+        let mut near = ports.iter().map(|port| port.port.id.netns);
+        question.port.is_none() || verdict.place.netns.is_none_or(|netns| near.any(|one| one == netns))
+    };
+    verdicts.extend(of_nobody.into_iter().chain(host::of_host(&view)).filter(is_near));
     verdicts.sort_by(|one, other| order(one).cmp(&order(other)));
     let open = ports.iter().filter(|port| !port.port.listeners.is_empty()).count();
     let mut not_judged = not_judged(model);

@@ -47,7 +47,7 @@ const WATCH_SECONDS: u64 = 7;
 /// How often it is looked meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Nothing can be said.
-const CANNOT_TELL: u8 = 3;
+pub(super) const CANNOT_TELL: u8 = 3;
 
 /// A number and a unit, in seconds.
 fn since(text: &str) -> Result<u64, String> {

@@ -6,6 +6,7 @@ mod run;
 mod snapshot;
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -142,6 +143,17 @@ impl CommandLine {
             Command::Metrics(arguments) => metrics::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The exit status of a command line that cannot be parsed, or that only asked for help. The one of `doctor` must not be
+/// taken for what it says of a host.
+#[must_use]
+pub fn usage_exit_code(error: &clap::Error, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if arguments.any(|argument| argument == "doctor") => ExitCode::from(doctor::CANNOT_TELL),
+        code => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
     }
 }
 

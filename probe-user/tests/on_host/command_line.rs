@@ -102,11 +102,13 @@ pub(crate) fn complaint(output: &Output) -> String {
     (*line).to_owned()
 }
 
-fn command() -> Command {
+/// The program under test.
+pub(crate) fn command() -> Command {
     Command::new(binary())
 }
 
-fn text(bytes: &[u8]) -> String {
+/// What was printed.
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -10,6 +10,7 @@ mod scenarios;
 
 mod command_line;
 mod configured;
+mod doctor;
 mod jar;
 mod owners;
 mod privileges;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     report_panics();
     let mut trials = command_line::trials();
     trials.extend(configured::trials());
+    trials.extend(doctor::trials());
     trials.extend(owners::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());

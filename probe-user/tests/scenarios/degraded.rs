@@ -1,6 +1,12 @@
 //! Hosts that allow less than the daemon could use: it gets ready, says of every hook what keeps it from
 //! its best, and what it still counts is right. Of what it cannot know there is no number.
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{self, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    thread,
+};
 
 use libtest_mimic::Trial;
 use nix::{
@@ -8,6 +14,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use serde_json::Value;
 
 use crate::scenarios::{
     attached::{AttachedHook, hooks_of},
@@ -19,6 +26,7 @@ use crate::scenarios::{
         namespace::Namespace,
         sockets::{IPV4, Listener, connect_in_turn},
         trials::{tell, trials_of},
+        verdicts::Verdicts,
         wait::{ensure, wait_until},
     },
 };
@@ -42,7 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Those that change the machine, one after the other; after the last one it stays so.
 pub(crate) fn trials_that_change_the_machine() -> Vec<Trial> {
-    trials_of!("degraded": hidden_kernel_addresses, a_kernel_in_lockdown)
+    trials_of!("degraded": hidden_kernel_addresses, a_queue_before_all_sockets_that_is_full, a_kernel_in_lockdown)
 }
 
 fn a_kernel_without_btf() {
@@ -132,6 +140,40 @@ fn hidden_kernel_addresses() {
         }
     }
     fs::write(KPTR_RESTRICT, before).expect("the kernel.kptr_restrict of before");
+}
+
+/// Without room in that queue, packets that are sent while others are received are dropped: enqueue_to_backlog().
+fn a_queue_before_all_sockets_that_is_full() {
+    const LIMIT: &str = "/proc/sys/net/core/netdev_max_backlog";
+    let daemon = Daemon::start(&["--plan", "none"]);
+    let on_host = || Verdicts::of(&daemon, |verdict| verdict.get("netns").is_none_or(Value::is_null));
+    on_host().lack("softnet_drops").expect("nothing was dropped");
+    let before = fs::read_to_string(LIMIT).expect("net.core.netdev_max_backlog");
+    fs::write(LIMIT, "0").expect("a net.core.netdev_max_backlog of 0");
+    let namespace = Namespace::new();
+    let dropped = wait_until("packets are dropped", || {
+        namespace.run(send_a_megabyte);
+        on_host().title("softnet_drops", "warning").map(str::to_owned)
+    });
+    fs::write(LIMIT, before).expect("the net.core.netdev_max_backlog of before");
+    assert!(
+        dropped.ends_with("were dropped before the network stack: net.core.netdev_max_backlog"),
+        "{dropped}"
+    );
+}
+
+/// Acknowledgements that are received make the sender send.
+fn send_a_megabyte() {
+    let listener = TcpListener::bind((IPV4, 0)).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let sender = thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.write_all(&vec![0; 1 << 20]).expect("a megabyte sent");
+    });
+    let (mut stream, _) = listener.accept().expect("the connection");
+    let received = io::copy(&mut stream, &mut io::sink()).expect("a megabyte received");
+    assert_eq!(received, 1 << 20);
+    sender.join().expect("the sender");
 }
 
 /// Lockdown takes `bpf_probe_read_kernel()` and kprobes away; it can be switched on and never off again.

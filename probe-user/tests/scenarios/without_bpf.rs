@@ -8,8 +8,9 @@ use super::support::{
     daemon::{Daemon, binary, run_arguments},
     metrics::{Metrics, PortNumbers},
     namespace::Namespace,
-    sockets::{Client, IPV4, Listener, connect_in_turn},
+    sockets::{Client, IPV4, Listener, connect_all, connect_in_turn},
     trials::trials_of,
+    verdicts::{Verdicts, wait_for_verdict},
     wait::{ensure, wait_until},
 };
 
@@ -18,7 +19,13 @@ const CLIENTS: u64 = 12;
 
 /// Every trial of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    trials_of!("no_hooks": the_plan_without_hooks, root_without_the_capabilities_for_bpf)
+    trials_of!(
+        "no_hooks":
+        the_plan_without_hooks,
+        root_without_the_capabilities_for_bpf,
+        clamps_and_drops_are_told_without_hooks,
+        overflows_of_a_listener_that_nobody_saw_are_told
+    )
 }
 
 /// `--plan none`.
@@ -50,6 +57,43 @@ fn root_without_the_capabilities_for_bpf() {
     let explanations = warnings.filter(|line| line.contains("CAP_BPF")).count();
     assert_eq!(explanations, 1, "one warning says what is missing");
     drop(clients);
+}
+
+/// By the limit, the drops of the sockets and the counters of the namespace.
+fn clamps_and_drops_are_told_without_hooks() {
+    let namespace = Namespace::new();
+    namespace.set_sysctl("core.somaxconn", BACKLOG);
+    namespace.set_sysctl("ipv4.tcp_syncookies", 0);
+    let daemon = Daemon::start(&["--plan", "none"]);
+    let on = |listener: &Listener| Verdicts::on(&daemon, namespace.inode(), listener.address);
+    // Its SYN queue is full: that is no clamp.
+    let deferring = Listener::open(&namespace, IPV4, BACKLOG);
+    deferring.defer_accept(600);
+    let deferred = connect_all(&namespace, deferring.address, CLIENTS);
+    let title = wait_for_verdict("packets_dropped", "losing", || on(&deferring));
+    assert!(title.ends_with("and not for a full accept queue"), "{title}");
+    drop((deferring, deferred));
+
+    let (listener, clients) = overflow(&namespace);
+    let title = wait_for_verdict("clamped_by_somaxconn", "losing", || on(&listener));
+    assert_eq!(title, "got 4, which is net.core.somaxconn; what it asked for was not seen");
+    drop(clients);
+}
+
+/// It overflows and closes between two looks.
+fn overflows_of_a_listener_that_nobody_saw_are_told() {
+    let namespace = Namespace::new();
+    let daemon = Daemon::start(&["--plan", "none"]);
+    wait_until("overflows of nobody", || {
+        // Known with its counters, and then left alone for a moment.
+        let there = || Verdicts::in_namespace(&daemon, namespace.inode());
+        let title = there().title("overflows_of_nobody", "losing").map(str::to_owned);
+        if title.is_err() {
+            let listener = Listener::open(&namespace, IPV4, 1);
+            drop(connect_all(&namespace, listener.address, CLIENTS));
+        }
+        title
+    });
 }
 
 fn overflow(namespace: &Namespace) -> (Listener, Vec<Client>) {

@@ -106,6 +106,11 @@ impl Daemon {
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
+    /// Where it serves.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// One scrape of a daemon that runs in this namespace.
     pub(crate) fn scrape_in(&self, namespace: &Namespace) -> Metrics {
         let address = self.address;

@@ -24,12 +24,8 @@ impl Verdicts {
         Self::of(daemon, |verdict| is_of(verdict, netns))
     }
 
-    /// Those on the host.
-    pub(crate) fn on_host(daemon: &Daemon) -> Self {
-        Self::of(daemon, |verdict| verdict.get("netns").is_none_or(Value::is_null))
-    }
-
-    fn of(daemon: &Daemon, is_it: impl Fn(&Value) -> bool) -> Self {
+    /// Those at the places that are meant.
+    pub(crate) fn of(daemon: &Daemon, is_it: impl Fn(&Value) -> bool) -> Self {
         let diagnosis = daemon.diagnosis();
         let verdicts = diagnosis.get("verdicts").and_then(Value::as_array).expect("verdicts");
         let text = |verdict: &Value, field: &str| {
