@@ -64,6 +64,7 @@ fn log_end(rule: Rule, place: &Place) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::captured_log::lines_of;
 
     fn verdict(rule: Rule, severity: Severity, port: u16) -> Verdict {
         Verdict {
@@ -77,25 +78,46 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_known_is_what_was_seen_last_whatever_the_numbers() {
+    /// Level, rule and port of the lines that are made when these are noted one after the other.
+    fn said(notes: &[&[Verdict]]) -> Vec<(String, String, u64)> {
         let mut log = VerdictLog::default();
-        let check = |log: &mut VerdictLog, verdicts: &[Verdict], expected: usize| {
-            log.note(verdicts);
-            assert_eq!(log.known.len(), expected);
+        let lines = lines_of(|| notes.iter().for_each(|verdicts| log.note(verdicts)));
+        let text = |line: &serde_json::Value, field: &str| line[field].as_str().unwrap().to_owned();
+        let said = |line: &serde_json::Value| {
+            (text(line, "level"), text(line, "rule"), line["port"].as_u64().unwrap())
+        };
+        lines.iter().map(said).collect()
+    }
+
+    #[test]
+    fn what_begins_gets_worse_or_ends_is_said_once_whatever_the_numbers() {
+        let check = |notes: &[&[Verdict]], expected: &[(&str, &str)]| {
+            let said = said(notes);
+            let said: Vec<_> = said.iter().map(|(level, rule, _)| (level.as_str(), rule.as_str())).collect();
+            assert_eq!(said, expected);
         };
         let stalled = verdict(Rule::AcceptorStalled, Severity::Warning, 80);
-        check(&mut log, std::slice::from_ref(&stalled), 1);
         let renamed = Verdict {
             title: "another number".to_owned(),
             place: Place { process: Some("java".into()), ..stalled.place.clone() },
             ..stalled.clone()
         };
-        check(&mut log, &[renamed], 1);
-        check(&mut log, &[stalled, verdict(Rule::NearOverflow, Severity::Warning, 80)], 2);
-        check(&mut log, &[], 0);
+        let worse = Verdict { severity: Severity::Losing, ..stalled.clone() };
+        let other = verdict(Rule::NearOverflow, Severity::Warning, 80);
+        let (begun, ended) = (("WARN", "acceptor_stalled"), ("INFO", "acceptor_stalled"));
+        check(&[&[], &[]], &[]);
+        check(&[&[stalled.clone()], &[renamed], &[stalled.clone()]], &[begun]);
+        check(&[&[stalled.clone()], &[worse.clone()], &[stalled.clone()]], &[begun, begun]);
+        check(&[&[stalled.clone()], &[]], &[begun, ended]);
+        check(&[&[stalled.clone()], &[stalled, other]], &[begun, ("WARN", "near_overflow")]);
+        check(&[&[worse], &[], &[]], &[begun, ended]);
+    }
+
+    #[test]
+    fn thousands_of_verdicts_do_not_fill_the_log() {
         let many: Vec<_> =
             (0..1_000).map(|port| verdict(Rule::BurstTooBig, Severity::Losing, port)).collect();
-        check(&mut log, &many, MOST_VERDICTS);
+        let said = said(&[&many, &many]);
+        assert_eq!(said.len(), MOST_VERDICTS);
     }
 }

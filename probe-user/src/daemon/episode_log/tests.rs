@@ -1,41 +1,17 @@
 //! What is in the log after models with episodes in them.
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-    sync::Mutex,
-};
-
-use tracing_subscriber::util::SubscriberInitExt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-
-/// A writer whose lines can be looked at.
-#[derive(Default)]
-struct Lines(Mutex<Vec<u8>>);
-
-impl io::Write for &Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::daemon::captured_log::lines_of;
 
 /// The lines that these models make, one after the other.
 fn logged(models: &[Vec<Episode>]) -> Vec<serde_json::Value> {
-    let lines = Arc::new(Lines::default());
-    let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&lines)).json().flatten_event(true);
-    let guard = subscriber.finish().set_default();
     let mut log = EpisodeLog::default();
-    for episodes in models {
-        log.note(&episodes.iter().cloned().map(Arc::new).collect::<Vec<_>>());
-    }
-    drop(guard);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines_of(|| {
+        for episodes in models {
+            log.note(&episodes.iter().cloned().map(Arc::new).collect::<Vec<_>>());
+        }
+    })
 }
 
 fn episode(port: u16, begun: f64, ended: Option<f64>) -> Episode {

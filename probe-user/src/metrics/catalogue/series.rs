@@ -21,10 +21,10 @@ pub const ADVICE: Metric = Metric {
     unit: Unit::Number,
     help: "1 for each thing that doctor finds wrong by what happened within the last 15 minutes: which rule says so, how bad \
            it is (losing, warning, notice), and where; a label is empty where it is no matter of one port or network \
-           namespace. The numbers that it is concluded from have metrics of their own.",
-    labels: &[Label::Rule, Label::Severity, Label::Netns, Label::Address, Label::Port, Label::Process],
+           namespace. The numbers that it is concluded from, of the BPF hooks, sock_diag and /proc, have metrics of their own.",
+    labels: &[Label::Netns, Label::Address, Label::Port, Label::Process, Label::Rule, Label::Severity],
     needs: Needs::Nothing,
-    group: Group::Host,
+    group: Group::Port,
 };
 
 /// Ports that are known.

@@ -43,7 +43,7 @@ fn labels(model: &Model, advice: &Advice) -> BTreeSet<[String; 6]> {
         };
         let [netns, address, port, process] = identity;
         let (rule, severity) = (verdict.rule.label(), verdict.severity.label());
-        [rule.to_owned(), severity.to_owned(), netns, address, port, process]
+        [netns, address, port, process, rule.to_owned(), severity.to_owned()]
     };
     advice.verdicts.iter().map(labels).collect()
 }
