@@ -57,37 +57,11 @@ where
 }
 
 #[cfg(test)]
+pub(crate) mod captured;
+
+#[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    /// A writer whose lines can be looked at.
-    #[derive(Default)]
-    struct Lines(Mutex<Vec<u8>>);
-
-    impl io::Write for &Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is written while a subscriber is the current one.
-    fn written<S: Subscriber + Send + Sync + 'static>(
-        subscriber: impl FnOnce(Arc<Lines>) -> S,
-        work: impl FnOnce(),
-    ) -> String {
-        let lines = Arc::new(Lines::default());
-        let guard = subscriber(Arc::clone(&lines)).set_default();
-        work();
-        drop(guard);
-        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
-    }
+    use super::{captured::written, *};
 
     #[track_caller]
     fn check_filter(level: &str, expected: &str) {

@@ -6,8 +6,6 @@
 //!
 //! The collector ends when the server drops it; the server ends at a signal, and with an error when
 //! the collector ends before it.
-#[cfg(test)]
-mod captured_log;
 pub mod client;
 pub mod collector;
 pub mod episode_log;

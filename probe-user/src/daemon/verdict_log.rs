@@ -64,7 +64,7 @@ fn log_end(rule: Rule, place: &Place) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::captured_log::lines_of;
+    use crate::logging::captured::lines_of;
 
     fn verdict(rule: Rule, severity: Severity, port: u16) -> Verdict {
         Verdict {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// Level, rule and port of the lines that are made when these are noted one after the other.
-    fn said(notes: &[&[Verdict]]) -> Vec<(String, String, u64)> {
+    fn said(notes: &[Vec<Verdict>]) -> Vec<(String, String, u64)> {
         let mut log = VerdictLog::default();
         let lines = lines_of(|| notes.iter().for_each(|verdicts| log.note(verdicts)));
         let text = |line: &serde_json::Value, field: &str| line[field].as_str().unwrap().to_owned();
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_begins_gets_worse_or_ends_is_said_once_whatever_the_numbers() {
-        let check = |notes: &[&[Verdict]], expected: &[(&str, &str)]| {
+        let check = |notes: &[Vec<Verdict>], expected: &[(&str, &str)]| {
             let said = said(notes);
             let said: Vec<_> = said.iter().map(|(level, rule, _)| (level.as_str(), rule.as_str())).collect();
             assert_eq!(said, expected);
@@ -105,19 +105,20 @@ mod tests {
         let worse = Verdict { severity: Severity::Losing, ..stalled.clone() };
         let other = verdict(Rule::NearOverflow, Severity::Warning, 80);
         let (begun, ended) = (("WARN", "acceptor_stalled"), ("INFO", "acceptor_stalled"));
-        check(&[&[], &[]], &[]);
-        check(&[&[stalled.clone()], &[renamed], &[stalled.clone()]], &[begun]);
-        check(&[&[stalled.clone()], &[worse.clone()], &[stalled.clone()]], &[begun, begun]);
-        check(&[&[stalled.clone()], &[]], &[begun, ended]);
-        check(&[&[stalled.clone()], &[stalled, other]], &[begun, ("WARN", "near_overflow")]);
-        check(&[&[worse], &[], &[]], &[begun, ended]);
+        let (nothing, stalled) = (Vec::new, || vec![stalled.clone()]);
+        check(&[nothing(), nothing()], &[]);
+        check(&[stalled(), vec![renamed], stalled()], &[begun]);
+        check(&[stalled(), vec![worse.clone()], stalled()], &[begun, begun]);
+        check(&[stalled(), nothing()], &[begun, ended]);
+        check(&[stalled(), [stalled(), vec![other]].concat()], &[begun, ("WARN", "near_overflow")]);
+        check(&[vec![worse], nothing(), nothing()], &[begun, ended]);
     }
 
     #[test]
     fn thousands_of_verdicts_do_not_fill_the_log() {
         let many: Vec<_> =
             (0..1_000).map(|port| verdict(Rule::BurstTooBig, Severity::Losing, port)).collect();
-        let said = said(&[&many, &many]);
+        let said = said(&[many.clone(), many]);
         assert_eq!(said.len(), MOST_VERDICTS);
     }
 }

@@ -2,7 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::daemon::captured_log::lines_of;
+use crate::logging::captured::lines_of;
 
 /// The lines that these models make, one after the other.
 fn logged(models: &[Vec<Episode>]) -> Vec<serde_json::Value> {
