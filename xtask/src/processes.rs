@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::toolchain_layout::find_on_path;
+
 /// Runs a command whose output the user should see.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status().with_context(|| cannot_run(command))?;
@@ -47,6 +49,23 @@ pub(crate) fn succeeds_within(command: &mut Command, deadline: Duration) -> bool
             }
         }
     }
+}
+
+/// If xtask is killed outright, no destructor runs: then the kernel ends the child. Take it before anything
+/// but arguments and variables is set.
+pub(crate) fn tied_to_this_process(command: Command) -> Command {
+    let Some(setpriv) = find_on_path("setpriv") else {
+        return command;
+    };
+    let mut tied = Command::new(setpriv);
+    tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
 }
 
 /// The command as one would type it.

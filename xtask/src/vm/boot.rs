@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::console::{Console, Source};
+use crate::processes;
 use crate::setup::emulator::Emulator;
 use crate::setup::kernels::Kernel;
-use crate::toolchain_layout::find_on_path;
 
 /// Far more than the few seconds a boot takes, also beside a compiler.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ impl Machine<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = tied_to_this_process(self.emulator.command());
+        let mut command = processes::tied_to_this_process(self.emulator.command());
         command
             .args(["-accel", "tcg", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", "1G"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
@@ -97,22 +97,6 @@ impl Machine<'_> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
-}
-
-/// If xtask is killed outright, no destructor runs: then the kernel ends qemu.
-fn tied_to_this_process(command: Command) -> Command {
-    let Some(setpriv) = find_on_path("setpriv") else {
-        return command;
-    };
-    let mut tied = Command::new(setpriv);
-    tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => tied.env(name, value),
-            None => tied.env_remove(name),
-        };
-    }
-    tied
 }
 
 fn read_lines(output: impl Read + Send + 'static, source: Source, sender: Sender<(Source, String)>) {

@@ -1,0 +1,76 @@
+//! `cargo xtask demo`: stories of real servers that lose connections, played from the spike to the remedy.
+//!
+//! A real server, a load client, the kernel's own counters and the daemon are put together in a network namespace
+//! of their own; what `tcp-backlog-probe doctor` prints is done, and it is looked whether it helped. A story needs
+//! a kernel on which the daemon sees what listen() was asked for: this machine's, or one of the lab's.
+
+mod counted;
+mod doctor;
+mod judgement;
+mod nginx;
+mod play;
+mod python;
+mod report;
+mod stage;
+mod story;
+mod tomcat;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use self::play::Means;
+use self::story::Story;
+use crate::{AlreadyReported, build, setup, spike, workspace};
+
+/// Plays a story of a real server that loses connections, and of the remedy
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// tomcat-spike, nginx-spike or python-spike
+    name: String,
+    /// Play it on this machine's kernel, whatever can be seen here
+    #[arg(long, conflicts_with = "kernel")]
+    here: bool,
+    /// Play it on this kernel of the lab (5.10, 6.1, 6.12, 7.2)
+    #[arg(long, value_name = "LINE")]
+    kernel: Option<String>,
+    /// Use this tcp-backlog-probe instead of building one; in the lab it has to be static
+    #[arg(long, value_name = "FILE")]
+    probe: Option<PathBuf>,
+    /// How long a client waits for its handshake, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0.9", value_parser = spike::seconds)]
+    connect_timeout: Duration,
+    /// How long a client waits for the whole answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = spike::seconds)]
+    timeout: Duration,
+}
+
+/// The command itself.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let story = story::find(&arguments.name)?;
+    ensure!(workspace::is_root(), "demo: making a network namespace takes root");
+    let probe = match &arguments.probe {
+        Some(probe) => probe.clone(),
+        None => build::daemon(true, false)?,
+    };
+    let means = Means {
+        busybox: setup::busybox()?,
+        root: setup::server(story.server)?,
+        probe,
+        folder: workspace::target().join("demo").join(story.name),
+        connect_timeout: arguments.connect_timeout,
+        timeout: arguments.timeout,
+    };
+    perform(story, &means)
+}
+
+/// Plays, shows both spikes and judges.
+fn perform(story: &Story, means: &Means) -> Result<()> {
+    let played = play::play(story, means)?;
+    print!("\n{}\n", report::table(&played));
+    let claims = judgement::judge(story, &played);
+    print!("{}", report::verdict(&claims));
+    if claims.iter().all(|claim| claim.holds) { Ok(()) } else { Err(AlreadyReported.into()) }
+}
