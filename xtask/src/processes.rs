@@ -1,5 +1,6 @@
 //! Starting other programs: each failure is one line that names the command.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,9 @@ pub(crate) fn succeeds_within(command: &mut Command, deadline: Duration) -> bool
 /// If xtask is killed outright, no destructor runs: then the kernel ends the child. Take it before anything
 /// but arguments and variables is set.
 pub(crate) fn tied_to_this_process(command: Command) -> Command {
-    let Some(setpriv) = find_on_path("setpriv") else {
+    // busybox's own cannot do it.
+    let is_busybox = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.ends_with("busybox"));
+    let Some(setpriv) = find_on_path("setpriv").filter(|path| !is_busybox(path)) else {
         return command;
     };
     let mut tied = Command::new(setpriv);

@@ -7,6 +7,7 @@
 mod counted;
 mod doctor;
 mod judgement;
+mod lab;
 mod nginx;
 mod play;
 mod python;
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Use this tcp-backlog-probe instead of building one; in the lab it has to be static
     #[arg(long, value_name = "FILE")]
     probe: Option<PathBuf>,
+    /// Everything is where the lab puts it: this is the inside of one of its machines
+    #[arg(long, hide = true)]
+    inside: bool,
     /// How long a client waits for its handshake, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.9", value_parser = spike::seconds)]
     connect_timeout: Duration,
@@ -50,11 +54,24 @@ pub(crate) struct Arguments {
 /// The command itself.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let story = story::find(&arguments.name)?;
-    ensure!(workspace::is_root(), "demo: making a network namespace takes root");
+    if arguments.inside {
+        return perform(story, &lab::means_inside(arguments));
+    }
+    if let Some(kernel) = &arguments.kernel {
+        return lab::play(story, kernel, arguments);
+    }
+    ensure!(
+        workspace::is_root(),
+        "demo: making a network namespace takes root (remedy: --kernel, or sudo -E)"
+    );
     let probe = match &arguments.probe {
         Some(probe) => probe.clone(),
         None => build::daemon(true, false)?,
     };
+    if !arguments.here && !watch::sees_what_was_asked_for(&probe)? {
+        println!("demo: this machine's kernel does not let the daemon see what listen() was asked for");
+        return lab::play(story, lab::KERNEL, arguments);
+    }
     let means = Means {
         busybox: setup::busybox()?,
         root: setup::server(story.server)?,

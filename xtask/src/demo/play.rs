@@ -96,7 +96,8 @@ impl Theatre<'_> {
         bail!("demo: no page within {} s, see {}", SERVER_WITHIN.as_secs(), log.display())
     }
 
-    /// The load client, as a process in the network namespace.
+    /// The load client, as a process in the network namespace. It goes before all others: it stands for many
+    /// machines, which would not wait for a busy server's processor.
     fn clients(&self, number: u32) -> Result<Tally> {
         let program = std::env::current_exe().context("demo: where is this program?")?;
         let mut command = self.stage.inside(&program);
@@ -109,6 +110,7 @@ impl Theatre<'_> {
                 "--within",
                 "1",
                 "--json",
+                "--urgent",
             ])
             .args(["--connections", &number.to_string()])
             .args(["--connect-timeout", &self.means.connect_timeout.as_secs_f64().to_string()])

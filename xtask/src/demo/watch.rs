@@ -18,6 +18,14 @@ use crate::processes;
 /// Programs are verified and attached within a second; an emulated processor takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// Whether this machine's kernel lets the daemon see what listen() is asked for: without it there is no story.
+pub(super) fn sees_what_was_asked_for(program: &Path) -> Result<bool> {
+    let mut command = Command::new(program);
+    let text = processes::output_of(command.args(["snapshot", "--json", "--seconds", "0"]))?;
+    let snapshot: Value = serde_json::from_str(&text).context("demo: the daemon's snapshot is no JSON")?;
+    Ok(snapshot.pointer("/model/plan/coverage/backlog_requested") == Some(&Value::Bool(true)))
+}
+
 /// A running daemon.
 pub(super) struct Daemon {
     program: PathBuf,

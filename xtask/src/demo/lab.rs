@@ -1,0 +1,103 @@
+//! A story on a kernel of the lab: the same program, with everything that it needs, inside an emulated machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::Arguments;
+use super::play::Means;
+use super::story::Story;
+use crate::setup::{self, Lab};
+use crate::vm::boot::{Machine, Shown};
+use crate::vm::pack::{self, DAEMON};
+use crate::{AlreadyReported, build, vm};
+
+/// The kernel that is taken where this machine's own does not do.
+pub(super) const KERNEL: &str = "6.12";
+
+/// Two starts of a JVM, two spikes and a few minutes of waiting, with instructions emulated one by one.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// A server's root file system is a part of the machine's memory.
+const MEMORY: &str = "3G";
+
+/// Where things are inside.
+const XTASK: &str = "/bin/xtask";
+const SERVER: &str = "/server";
+
+/// Boots a machine that plays the story, and shows what it says.
+pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result<()> {
+    let lab = setup::lab(&[kernel])?;
+    let kernel = lab.kernels.first().context("demo: no kernel")?;
+    let folder = vm::log_folder();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let probe = match &arguments.probe {
+        Some(probe) => probe.clone(),
+        None => build::daemon(true, true)?,
+    };
+    let xtask = build::static_xtask()?;
+    let root = setup::server(story.server)?;
+    let _turn = vm::wait_for_turn(&folder)?;
+    let archive = folder.join("demo.cpio");
+    pack(&archive, &lab, &[(DAEMON, &probe), (XTASK, &xtask)], &root, &script(story, arguments))?;
+    println!(
+        "demo: booting {}: a processor that is emulated takes minutes for what takes seconds",
+        kernel.origin
+    );
+    let log = folder.join("demo.log");
+    let machine = Machine {
+        emulator: &lab.emulator,
+        kernel,
+        initramfs: &archive,
+        log: &log,
+        deadline: DEADLINE,
+        memory: MEMORY,
+        shown: Shown::Program,
+    };
+    let started = Instant::now();
+    let verdict = vm::boot_until_init(&machine)?.verdict();
+    println!(
+        "demo: the machine ran for {:.0} s; its log is {}",
+        started.elapsed().as_secs_f32(),
+        log.display()
+    );
+    for problem in &verdict.problems {
+        println!("demo: {problem}");
+    }
+    if verdict.problems.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
+}
+
+fn pack(archive: &Path, lab: &Lab, programs: &[(&str, &PathBuf)], root: &Path, script: &str) -> Result<()> {
+    let modules = lab.kernels.first().map(|kernel| kernel.modules.as_slice()).unwrap_or_default();
+    let mut initramfs = pack::begin(archive, &lab.busybox, modules, script)?;
+    for (name, program) in programs {
+        initramfs.program(name.trim_start_matches('/'), &pack::read(program)?)?;
+    }
+    initramfs.tree(SERVER.trim_start_matches('/'), root)?;
+    initramfs.finish()?;
+    Ok(())
+}
+
+/// What init runs. It ends with the story's own exit code.
+fn script(story: &Story, arguments: &Arguments) -> String {
+    format!(
+        "#!/bin/sh\nexport NO_COLOR=1\nexec {XTASK} demo {} --inside --connect-timeout {} --timeout {}\n",
+        story.name,
+        arguments.connect_timeout.as_secs_f64(),
+        arguments.timeout.as_secs_f64()
+    )
+}
+
+/// The other side of it.
+pub(super) fn means_inside(arguments: &Arguments) -> Means {
+    Means {
+        busybox: PathBuf::from("/bin/busybox"),
+        root: PathBuf::from(SERVER),
+        probe: PathBuf::from(DAEMON),
+        folder: PathBuf::from("/tmp/demo"),
+        connect_timeout: arguments.connect_timeout,
+        timeout: arguments.timeout,
+    }
+}
