@@ -17,6 +17,13 @@ const SUITE: &str = "trixie";
 /// Where the kernel's file systems, a place for temporary files and the server's own folder are mounted.
 const MOUNT_POINTS: [&str; 4] = ["proc", "dev", "tmp", "srv"];
 
+/// What an installation would have made.
+const ACCOUNTS: [(&str, &str); 3] = [
+    ("etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n"),
+];
+
 /// What no server reads.
 const LEFT_OUT: [&str; 5] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/bug"];
@@ -94,6 +101,9 @@ fn unpack(server: &Server, cache: &Cache, folder: &Path) -> Result<()> {
     }
     for point in MOUNT_POINTS {
         fs::create_dir_all(folder.join(point))?;
+    }
+    for (name, content) in ACCOUNTS {
+        fs::write(folder.join(name), content)?;
     }
     merge_usr(folder)
 }

@@ -88,7 +88,10 @@ struct Spike<'a> {
 impl<'a> Spike<'a> {
     fn new(plan: &'a Plan) -> Result<Self> {
         let now = Instant::now();
-        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", plan.path, plan.to);
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+            plan.path, plan.to
+        );
         Ok(Self {
             plan,
             request: request.into_bytes(),
