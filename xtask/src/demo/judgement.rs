@@ -47,11 +47,11 @@ fn before(story: &Story, account: &Account) -> Vec<Claim> {
     let refused = account.daemon.connections_refused;
     let first = account.doctor.first();
     let (rule, title) = first.map_or(("", ""), |verdict| (&verdict.rule, &verdict.title));
-    let title_fits = match (story.clamp, story.asked) {
-        (Clamp::Somaxconn, Some(asked)) => {
-            title.contains(&format!("asked for {asked}, got {}: net.core.somaxconn", story.somaxconn))
+    let expected = match story.clamp {
+        Clamp::Somaxconn => {
+            format!("asked for {}, got {}: net.core.somaxconn", story.asks_for, story.somaxconn)
         }
-        _ => true,
+        Clamp::Application => format!("asked for {} only", story.asks_for),
     };
     vec![
         Claim {
@@ -64,7 +64,7 @@ fn before(story: &Story, account: &Account) -> Vec<Claim> {
         },
         agreement("before", account),
         Claim {
-            holds: rule == story.clamp.rule() && title_fits,
+            holds: rule == story.clamp.rule() && title.contains(&expected),
             text: format!("before: doctor says {} ({title})", named(rule)),
         },
     ]
@@ -114,7 +114,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn good() -> Played {
-        let kernel = KernelCounters { listen_overflows: 1961, listen_drops: 1961 };
+        let kernel = KernelCounters { listen_overflows: 1961, listen_drops: 1961, softnet_drops: 0 };
         let title = "asked for 10000, got 128: net.core.somaxconn";
         let refused = |number, packets| Counted {
             connections_refused: Some(number),

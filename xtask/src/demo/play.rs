@@ -53,7 +53,7 @@ pub(super) fn play(story: &Story, means: &Means) -> Result<Played> {
     let daemon = Daemon::start(&means.probe, &means.folder)?;
     let theatre = Theatre { story, means, stage, netns, daemon };
 
-    let server = theatre.start_server(story.asked)?;
+    let server = theatre.start_server(story.backlog)?;
     let before = theatre.spike(Some(WINDOW), |answer| !answer.rule().is_empty())?;
     let (between, backlog) = theatre.remedy(&before.doctor)?;
     heading("The server is restarted");
@@ -204,7 +204,7 @@ impl Theatre<'_> {
         }
         heading("The server was not restarted");
         let expected = |answer: &Answer| answer.rule() == "raised_not_applied";
-        Ok((Some(self.ask_doctor(|| WINDOW, expected)?.answer), self.story.asked))
+        Ok((Some(self.ask_doctor(|| WINDOW, expected)?.answer), self.story.backlog))
     }
 }
 

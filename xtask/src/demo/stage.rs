@@ -95,7 +95,10 @@ impl Stage {
     pub(super) fn kernel_counters(&self) -> Result<KernelCounters> {
         let path = format!("/proc/{}/net/netstat", self.holder());
         let text = fs::read_to_string(&path).with_context(|| format!("demo: cannot read {path}"))?;
-        KernelCounters::read(&text).with_context(|| format!("demo: {path} has no ListenOverflows"))
+        let softnet = fs::read_to_string(SOFTNET).with_context(|| format!("demo: cannot read {SOFTNET}"))?;
+        KernelCounters::read(&text, &softnet).with_context(|| {
+            format!("demo: {path} has no ListenOverflows, or {SOFTNET} has no second column")
+        })
     }
 
     /// The number by which the daemon knows the namespace.
@@ -132,23 +135,33 @@ exec "$busybox" chroot "$root" "$@""#;
     }
 }
 
+/// A line for each processor.
+const SOFTNET: &str = "/proc/net/softnet_stat";
+
 /// What the kernel says of a namespace in /proc/PID/net/netstat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct KernelCounters {
     pub(super) listen_overflows: u64,
     pub(super) listen_drops: u64,
+    /// Of the whole machine: packets that never reached TCP, because of net.core.netdev_max_backlog.
+    pub(super) softnet_drops: u64,
 }
 
 impl KernelCounters {
     /// Two lines a group: the names, and the values in the same order.
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str, softnet: &str) -> Option<Self> {
         let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
         let (names, values) = (lines.next()?, lines.next()?);
         let find = |name: &str| {
             let position = names.split_whitespace().position(|candidate| candidate == name)?;
             values.split_whitespace().nth(position)?.parse().ok()
         };
-        Some(Self { listen_overflows: find("ListenOverflows")?, listen_drops: find("ListenDrops")? })
+        let dropped = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
+        Some(Self {
+            listen_overflows: find("ListenOverflows")?,
+            listen_drops: find("ListenDrops")?,
+            softnet_drops: softnet.lines().map(dropped).sum::<Option<u64>>()?,
+        })
     }
 
     /// What was added since.
@@ -156,6 +169,7 @@ impl KernelCounters {
         Self {
             listen_overflows: self.listen_overflows.saturating_sub(earlier.listen_overflows),
             listen_drops: self.listen_drops.saturating_sub(earlier.listen_drops),
+            softnet_drops: self.softnet_drops.saturating_sub(earlier.softnet_drops),
         }
     }
 }
@@ -167,10 +181,12 @@ mod tests {
     #[test]
     fn counters_are_found_by_name() {
         let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 7 9\nIpExt: InNoRoutes\nIpExt: 0\n";
-        let counters = KernelCounters::read(text).unwrap();
-        assert_eq!(counters, KernelCounters { listen_overflows: 7, listen_drops: 9 });
-        let earlier = KernelCounters { listen_overflows: 2, listen_drops: 2 };
-        assert_eq!(counters.since(earlier), KernelCounters { listen_overflows: 5, listen_drops: 7 });
-        assert_eq!(KernelCounters::read("TcpExt: ListenDrops\nTcpExt: 1\n"), None);
+        let softnet = "0000cdfc 00000010 00000000\n0000a1b2 00000002 00000000\n";
+        let counters = KernelCounters::read(text, softnet).unwrap();
+        assert_eq!(counters, KernelCounters { listen_overflows: 7, listen_drops: 9, softnet_drops: 18 });
+        let earlier = KernelCounters { listen_overflows: 2, listen_drops: 2, softnet_drops: 18 };
+        let since = KernelCounters { listen_overflows: 5, listen_drops: 7, softnet_drops: 0 };
+        assert_eq!(counters.since(earlier), since);
+        assert_eq!(KernelCounters::read("TcpExt: ListenDrops\nTcpExt: 1\n", softnet), None);
     }
 }

@@ -43,7 +43,9 @@ pub(super) struct Story {
     /// The page that is asked for.
     pub(super) path: &'static str,
     /// The backlog that the server is configured with; `None` is its own default.
-    pub(super) asked: Option<u32>,
+    pub(super) backlog: Option<u32>,
+    /// What it asks listen() for then.
+    pub(super) asks_for: u32,
     /// `net.core.somaxconn` at first.
     pub(super) somaxconn: u32,
     pub(super) clamp: Clamp,
@@ -80,8 +82,8 @@ mod tests {
     #[test]
     fn a_story_of_the_kernels_limit_asks_for_more_than_it() {
         for story in STORIES {
-            let asks_for_more = story.asked.is_some_and(|asked| asked > story.somaxconn);
-            assert_eq!(asks_for_more, story.clamp == Clamp::Somaxconn, "{}", story.name);
+            assert!(story.backlog.is_none_or(|backlog| backlog == story.asks_for));
+            assert_eq!(story.asks_for > story.somaxconn, story.clamp == Clamp::Somaxconn, "{}", story.name);
         }
     }
 }

@@ -36,13 +36,17 @@ pub(crate) struct Arguments {
     /// How long each of them may take, from its opening to the end of the answer
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
-    /// Take the processor before all others, as root
+    /// Take the processor before others, as root
     #[arg(long)]
     urgent: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
+
+/// Enough to open connections in time beside hundreds of a server's threads. More would starve the kernel's own
+/// threads, one of which brings the packets of the loopback interface to their sockets.
+const URGENT: i32 = -10;
 
 /// A number of seconds, with a fraction or without.
 pub(crate) fn seconds(text: &str) -> Result<Duration> {
@@ -61,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         timeout: arguments.timeout,
     };
     if arguments.urgent {
-        rustix::process::setpriority_process(None, -20)
+        rustix::process::setpriority_process(None, URGENT)
             .context("spike: --urgent is not allowed (remedy: be root, or leave it out)")?;
     }
     let tally = load::run(&plan)?;
