@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::counted::Counted;
-use super::doctor::{Answer, Diagnosis, Verdict};
+use super::doctor::{Answer, Verdict};
 use super::judgement::{Account, Played};
 use super::stage::{Kept, KernelCounters, Stage};
 use super::story::{Clamp, PORT, Story};
@@ -23,8 +23,9 @@ const QUIET_WITHIN: Duration = Duration::from_secs(300);
 const QUIET_FOR: Duration = Duration::from_secs(2);
 /// A server that was told to end finishes what it has begun.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
-/// How far the doctor looks back at first.
-const WINDOW: Duration = Duration::from_secs(300);
+/// How far the doctor looks back. What was lost under another limit is over for it, so it may look back so far after
+/// the restart, too.
+const SINCE: &str = "5m";
 /// How soon the doctor knows of a change.
 const DOCTOR_WITHIN: Duration = Duration::from_secs(30);
 
@@ -54,12 +55,12 @@ pub(super) fn play(story: &Story, means: &Means) -> Result<Played> {
     let theatre = Theatre { story, means, stage, netns, daemon };
 
     let server = theatre.start_server(story.backlog)?;
-    let before = theatre.spike(Some(WINDOW), |answer| !answer.rule().is_empty())?;
+    let before = theatre.spike(|answer| !answer.rule().is_empty())?;
     let (between, backlog) = theatre.remedy(&before.doctor)?;
     heading("The server is restarted");
     server.stop(STOP_WITHIN)?;
     let server = theatre.start_server(backlog)?;
-    let after = theatre.spike(None, |answer| answer.health == "healthy")?;
+    let after = theatre.spike(|answer| answer.health == "healthy")?;
     server.stop(STOP_WITHIN)?;
     Ok(Played { before, between, after })
 }
@@ -119,11 +120,10 @@ impl Theatre<'_> {
         serde_json::from_str(&json).context("demo: the load client's account cannot be read")
     }
 
-    /// The spike, and what all three who count it have to say. The doctor looks back so far, or to its beginning.
-    fn spike(&self, window: Option<Duration>, expected: impl Fn(&Answer) -> bool) -> Result<Account> {
+    /// The spike, and what all three who count it have to say.
+    fn spike(&self, expected: impl Fn(&Answer) -> bool) -> Result<Account> {
         let number = self.story.connections;
         heading(&format!("{number} connections within a second"));
-        let started = Instant::now();
         let (kernel, daemon) = self.counters()?;
         let client = self.clients(number)?;
         let Tally { answered, seconds_to_open, .. } = client;
@@ -132,8 +132,7 @@ impl Theatre<'_> {
             client.failed()
         );
         let (kernel_now, daemon_now) = self.counters_when_quiet()?;
-        let since = || window.unwrap_or_else(|| started.elapsed());
-        let doctor = self.ask_doctor(since, expected)?.answer;
+        let doctor = self.ask_doctor(expected)?;
         Ok(Account { client, kernel: kernel_now.since(kernel), daemon: daemon_now.since(&daemon), doctor })
     }
 
@@ -170,18 +169,14 @@ impl Theatre<'_> {
     }
 
     /// Asks until the answer is as expected or time is up; the last answer counts.
-    fn ask_doctor(
-        &self,
-        since: impl Fn() -> Duration,
-        expected: impl Fn(&Answer) -> bool,
-    ) -> Result<Diagnosis> {
+    fn ask_doctor(&self, expected: impl Fn(&Answer) -> bool) -> Result<Answer> {
         let started = Instant::now();
         loop {
-            let diagnosis = self.daemon.doctor(PORT, since())?;
+            let diagnosis = self.daemon.doctor(PORT, SINCE)?;
             if expected(&diagnosis.answer) || started.elapsed() > DOCTOR_WITHIN {
                 println!("\n$ {}\n{}", diagnosis.command, diagnosis.text.trim_end());
                 println!("(exit code {})\n", diagnosis.exit_code);
-                return Ok(diagnosis);
+                return Ok(diagnosis.answer);
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -204,7 +199,7 @@ impl Theatre<'_> {
         }
         heading("The server was not restarted");
         let expected = |answer: &Answer| answer.rule() == "raised_not_applied";
-        Ok((Some(self.ask_doctor(|| WINDOW, expected)?.answer), self.story.backlog))
+        Ok((Some(self.ask_doctor(expected)?), self.story.backlog))
     }
 }
 

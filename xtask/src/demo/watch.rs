@@ -79,10 +79,9 @@ impl Daemon {
     }
 
     /// What the doctor says of a port's last time, for people and for programs.
-    pub(super) fn doctor(&self, port: u16, since: Duration) -> Result<Diagnosis> {
-        let since = format!("{}s", since.as_secs().max(1));
+    pub(super) fn doctor(&self, port: u16, since: &str) -> Result<Diagnosis> {
         let port = port.to_string();
-        let arguments = ["doctor", "--daemon", &self.address.to_string(), "--port", &port, "--since", &since];
+        let arguments = ["doctor", "--daemon", &self.address.to_string(), "--port", &port, "--since", since];
         let (text, exit_code) = self.ask(&arguments)?;
         let (json, _) = self.ask(&[&arguments[..], &["--json"]].concat())?;
         let command = format!("tcp-backlog-probe doctor --port {port} --since {since}");
