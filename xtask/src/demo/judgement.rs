@@ -31,9 +31,9 @@ pub(super) struct Claim {
     pub(super) text: String,
 }
 
-/// All claims of a story.
-pub(super) fn judge(story: &Story, played: &Played) -> Vec<Claim> {
-    let mut claims = before(story, &played.before);
+/// All claims of a story. Without the remedy more than so many connections have to be refused, or there was none.
+pub(super) fn judge(story: &Story, played: &Played, refused_more_than: u64) -> Vec<Claim> {
+    let mut claims = before(story, &played.before, refused_more_than);
     if story.clamp == Clamp::Somaxconn {
         let rule = played.between.as_ref().map_or("", Answer::rule);
         let text = format!("raised, not restarted: doctor says {}", named(rule));
@@ -43,7 +43,7 @@ pub(super) fn judge(story: &Story, played: &Played) -> Vec<Claim> {
     claims
 }
 
-fn before(story: &Story, account: &Account) -> Vec<Claim> {
+fn before(story: &Story, account: &Account, refused_more_than: u64) -> Vec<Claim> {
     let refused = account.daemon.connections_refused;
     let first = account.doctor.first();
     let (rule, title) = first.map_or(("", ""), |verdict| (&verdict.rule, &verdict.title));
@@ -55,12 +55,8 @@ fn before(story: &Story, account: &Account) -> Vec<Claim> {
     };
     vec![
         Claim {
-            holds: refused.is_some_and(|refused| refused > story.refused_more_than),
-            text: format!(
-                "before: {} connections refused, more than {}",
-                shown(refused),
-                story.refused_more_than
-            ),
+            holds: refused.is_some_and(|refused| refused > refused_more_than),
+            text: format!("before: {} connections refused, more than {refused_more_than}", shown(refused)),
         },
         agreement("before", account),
         Claim {
@@ -140,7 +136,7 @@ pub(super) mod tests {
     fn broken(change: impl FnOnce(&mut Played)) -> Vec<String> {
         let mut played = good();
         change(&mut played);
-        let claims = judge(find("tomcat-spike").unwrap(), &played);
+        let claims = judge(find("tomcat-spike").unwrap(), &played, 1000);
         claims.into_iter().filter(|claim| !claim.holds).map(|claim| claim.text).collect()
     }
 

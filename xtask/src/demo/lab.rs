@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::Arguments;
-use super::play::Means;
+use super::play::{Jmeter, Means};
 use super::story::Story;
-use crate::setup::{self, Lab};
+use super::{Arguments, Client};
+use crate::setup::{self, Lab, servers};
 use crate::vm::boot::{Machine, Shown};
 use crate::vm::pack::{self, DAEMON};
 use crate::{AlreadyReported, build, vm};
@@ -26,6 +26,8 @@ const MEMORY: &str = "3G";
 /// Where things are inside.
 const XTASK: &str = "/bin/xtask";
 const SERVER: &str = "/server";
+const JMETER: &str = "/jmeter";
+const JVM: &str = "/jvm";
 
 /// Boots a machine that plays the story, and shows what it says.
 pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result<()> {
@@ -38,10 +40,11 @@ pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result
         None => build::daemon(true, true)?,
     };
     let xtask = build::static_xtask()?;
-    let root = setup::server(story.server)?;
+    let trees = trees(story, arguments.client)?;
     let _turn = vm::wait_for_turn(&folder)?;
     let archive = folder.join("demo.cpio");
-    pack(&archive, &lab, &[(DAEMON, &probe), (XTASK, &xtask)], &root, &script(story, arguments))?;
+    let programs = [(DAEMON, probe), (XTASK, xtask)];
+    pack(&archive, &lab, &programs, &trees, &script(story, arguments))?;
     println!(
         "demo: booting {}: a processor that is emulated takes minutes for what takes seconds",
         kernel.origin
@@ -69,13 +72,38 @@ pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result
     if verdict.problems.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
 }
 
-fn pack(archive: &Path, lab: &Lab, programs: &[(&str, &PathBuf)], root: &Path, script: &str) -> Result<()> {
+/// The folders that are needed inside: the server, and the load client if it is another program.
+fn trees(story: &Story, client: Client) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut trees = vec![(SERVER, setup::server(story.server)?)];
+    if let Some(Jmeter { classes, jvm }) = client.provided()? {
+        trees.push((JMETER, classes));
+        if jvm_inside(story) == JVM {
+            trees.push((JVM, jvm));
+        }
+    }
+    Ok(trees)
+}
+
+/// Where the JVM is: there need not be two.
+fn jvm_inside(story: &Story) -> &'static str {
+    if story.server.name == servers::TOMCAT.name { SERVER } else { JVM }
+}
+
+fn pack(
+    archive: &Path,
+    lab: &Lab,
+    programs: &[(&str, PathBuf)],
+    trees: &[(&str, PathBuf)],
+    script: &str,
+) -> Result<()> {
     let modules = lab.kernels.first().map(|kernel| kernel.modules.as_slice()).unwrap_or_default();
     let mut initramfs = pack::begin(archive, &lab.busybox, modules, script)?;
     for (name, program) in programs {
         initramfs.program(name.trim_start_matches('/'), &pack::read(program)?)?;
     }
-    initramfs.tree(SERVER.trim_start_matches('/'), root)?;
+    for (name, tree) in trees {
+        initramfs.tree(name.trim_start_matches('/'), tree)?;
+    }
     initramfs.finish()?;
     Ok(())
 }
@@ -83,8 +111,15 @@ fn pack(archive: &Path, lab: &Lab, programs: &[(&str, &PathBuf)], root: &Path, s
 /// What init runs. It ends with the story's own exit code. 3,000 clients on one machine send more packets at once
 /// than an emulated processor takes in; on many machines they would not share a queue with the server.
 fn script(story: &Story, arguments: &Arguments) -> String {
+    let client = match arguments.client {
+        Client::Own => "own",
+        Client::Jmeter => "jmeter",
+    };
     format!(
-        "#!/bin/sh\nexport NO_COLOR=1\nsysctl -w net.core.netdev_max_backlog=65535 > /dev/null\nexec {XTASK} demo {} --inside --connect-timeout {} --timeout {}\n",
+        "#!/bin/sh\n\
+         export NO_COLOR=1\n\
+         sysctl -w net.core.netdev_max_backlog=65535 > /dev/null\n\
+         exec {XTASK} demo {} --inside --client {client} --connect-timeout {} --timeout {}\n",
         story.name,
         arguments.connect_timeout.as_secs_f64(),
         arguments.timeout.as_secs_f64()
@@ -92,7 +127,8 @@ fn script(story: &Story, arguments: &Arguments) -> String {
 }
 
 /// The other side of it.
-pub(super) fn means_inside(arguments: &Arguments) -> Means {
+pub(super) fn means_inside(story: &Story, arguments: &Arguments) -> Means {
+    let jmeter = || Jmeter { classes: PathBuf::from(JMETER), jvm: PathBuf::from(jvm_inside(story)) };
     Means {
         busybox: PathBuf::from("/bin/busybox"),
         root: PathBuf::from(SERVER),
@@ -100,5 +136,6 @@ pub(super) fn means_inside(arguments: &Arguments) -> Means {
         folder: PathBuf::from("/tmp/demo"),
         connect_timeout: arguments.connect_timeout,
         timeout: arguments.timeout,
+        jmeter: (arguments.client == Client::Jmeter).then(jmeter),
     }
 }

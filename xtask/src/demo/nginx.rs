@@ -26,7 +26,6 @@ nginx with one worker, as in a container with one processor, that compresses rep
     somaxconn: 65_535,
     clamp: Clamp::Application,
     connections: 3000,
-    refused_more_than: 1000,
 };
 
 /// Lines of the report: about 25 kB, a millisecond or two of a processor's time to compress.

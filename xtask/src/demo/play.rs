@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::counted::Counted;
 use super::doctor::{Answer, Verdict};
+use super::jmeter;
 use super::judgement::{Account, Played};
 use super::stage::{Kept, KernelCounters, Stage};
 use super::story::{Clamp, PORT, Story};
@@ -42,6 +43,15 @@ pub(super) struct Means {
     pub(super) connect_timeout: Duration,
     /// How long a client waits for the whole answer.
     pub(super) timeout: Duration,
+    /// The load client, if it is not our own.
+    pub(super) jmeter: Option<Jmeter>,
+}
+
+/// Where JMeter is.
+pub(super) struct Jmeter {
+    pub(super) classes: PathBuf,
+    /// A root file system with a JVM.
+    pub(super) jvm: PathBuf,
 }
 
 /// Plays a story from its beginning to its end, and prints what is seen on the way.
@@ -120,12 +130,27 @@ impl Theatre<'_> {
         serde_json::from_str(&json).context("demo: the load client's account cannot be read")
     }
 
+    /// The spike's own clients.
+    fn many_clients(&self, number: u32) -> Result<Tally> {
+        let Some(jmeter) = &self.means.jmeter else { return self.clients(number) };
+        let spike = jmeter::Spike {
+            jmeter: &jmeter.classes,
+            jvm: &jmeter.jvm,
+            folder: &self.means.folder.join("jmeter"),
+            path: self.story.path,
+            connections: number,
+            connect_timeout: self.means.connect_timeout,
+            timeout: self.means.timeout,
+        };
+        spike.run(&self.stage)
+    }
+
     /// The spike, and what all three who count it have to say.
     fn spike(&self, expected: impl Fn(&Answer) -> bool) -> Result<Account> {
         let number = self.story.connections;
         heading(&format!("{number} connections within a second"));
         let (kernel, daemon) = self.counters()?;
-        let client = self.clients(number)?;
+        let client = self.many_clients(number)?;
         let Tally { answered, seconds_to_open, .. } = client;
         println!(
             "{answered} were answered, {} failed; opened within {seconds_to_open:.2} s",

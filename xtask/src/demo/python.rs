@@ -22,7 +22,6 @@ kernel would give 65,535. The service has a thread for each connection, so nobod
     somaxconn: 65_535,
     clamp: Clamp::Application,
     connections: 3000,
-    refused_more_than: 1000,
 };
 
 /// A service as one writes it on an afternoon.

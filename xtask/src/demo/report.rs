@@ -111,7 +111,7 @@ mod tests {
         let mut played = good();
         played.after.client.answered -= 1;
         played.after.client.resets += 1;
-        let text = verdict(&judge(find("tomcat-spike").unwrap(), &played));
+        let text = verdict(&judge(find("tomcat-spike").unwrap(), &played, 1000));
         assert!(text.contains("FAIL after: 1 of the client's connections failed\n"), "{text}");
         assert!(text.ends_with("demo: 7 claims hold, 1 do not\n"), "{text}");
     }

@@ -51,8 +51,6 @@ pub(super) struct Story {
     pub(super) clamp: Clamp,
     /// So many connections within a second.
     pub(super) connections: u32,
-    /// Without the remedy more than these have to be refused, or there was no story.
-    pub(super) refused_more_than: u64,
 }
 
 /// All of them, the main one first.

@@ -27,7 +27,6 @@ namespace has net.core.somaxconn=128, which was the default before Linux 5.4. 3,
     somaxconn: 128,
     clamp: Clamp::Somaxconn,
     connections: 3000,
-    refused_more_than: 1000,
 };
 
 /// Pages are compiled once; nothing is scanned for at the start.
@@ -88,7 +87,8 @@ fn compiler(root: &Path) -> Result<Vec<String>> {
     Ok(names.filter(|name| name.starts_with("eclipse-jdt-core")).collect())
 }
 
-fn java_in(root: &Path) -> Result<PathBuf> {
+/// The JVM that was unpacked, by its path inside.
+pub(super) fn java_in(root: &Path) -> Result<PathBuf> {
     let jvms = root.join(JVMS);
     let entries = fs::read_dir(&jvms).with_context(|| format!("demo: cannot read {}", jvms.display()))?;
     let mut javas = entries.filter_map(|entry| Some(entry.ok()?.path().join("bin/java")));

@@ -70,6 +70,17 @@ pub(crate) const PYTHON: Server = Server {
     proof: "usr/bin/python3",
 };
 
+/// JMeter, a load client. Only its classes: it is run by the JVM that comes with Tomcat.
+pub(crate) const JMETER: Server = Server {
+    name: "jmeter",
+    packages: &["jmeter", "jmeter-http"],
+    needs: |package| {
+        let is_java = package.ends_with("-java") && !package.starts_with("ca-certificates");
+        is_java || package.starts_with("jmeter")
+    },
+    proof: "usr/share/jmeter/bin/ApacheJMeter.jar",
+};
+
 /// The server's root file system in the cache; unpacked if it is not there.
 pub(crate) fn provide(server: &Server, cache: &Cache) -> Result<PathBuf> {
     let name = Path::new("servers").join(format!("{}-{SUITE}", server.name));
