@@ -35,10 +35,7 @@ pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result
     let kernel = lab.kernels.first().context("demo: no kernel")?;
     let folder = vm::log_folder();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let probe = match &arguments.probe {
-        Some(probe) => probe.clone(),
-        None => build::daemon(true, true)?,
-    };
+    let probe = super::probe(arguments)?;
     let xtask = build::static_xtask()?;
     let trees = trees(story, arguments.client)?;
     let _turn = vm::wait_for_turn(&folder)?;

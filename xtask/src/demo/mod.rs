@@ -100,10 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         workspace::is_root(),
         "demo: making a network namespace takes root (remedy: --kernel, or sudo -E)"
     );
-    let probe = match &arguments.probe {
-        Some(probe) => probe.clone(),
-        None => build::daemon(true, false)?,
-    };
+    let probe = probe(arguments)?;
     if !arguments.here && !watch::sees_what_was_asked_for(&probe)? {
         println!("demo: this machine's kernel does not let the daemon see what listen() was asked for");
         return lab::play(story, lab::KERNEL, arguments);
@@ -118,6 +115,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         jmeter: arguments.client.provided()?,
     };
     perform(story, &means, arguments.client)
+}
+
+/// The daemon. A static one can also be played with in the lab, whose machines are of this kind only.
+fn probe(arguments: &Arguments) -> Result<PathBuf> {
+    match &arguments.probe {
+        Some(probe) => Ok(probe.clone()),
+        None => build::daemon(true, cfg!(target_arch = "x86_64")),
+    }
 }
 
 /// Plays, shows both spikes and judges.
