@@ -48,6 +48,16 @@ impl Answer {
         serde_json::from_str(json).context("demo: what doctor --json prints is not what was agreed on")
     }
 
+    /// The exit code that goes with it.
+    pub(super) fn exit_code(&self) -> i32 {
+        match self.health.as_str() {
+            "healthy" => 0,
+            "advice" => 1,
+            "losing" => 2,
+            _ => 3,
+        }
+    }
+
     /// The worst verdict.
     pub(super) fn first(&self) -> Option<&Verdict> {
         self.verdicts.first()
@@ -102,7 +112,7 @@ pub(super) mod tests {
     #[test]
     fn no_verdict_is_no_rule() {
         let answer = Answer::read(r#"{"health":"healthy","verdicts":[]}"#).unwrap();
-        assert_eq!((answer.rule(), answer.summary().as_str()), ("", "healthy"));
+        assert_eq!((answer.rule(), answer.summary().as_str(), answer.exit_code()), ("", "healthy", 0));
         assert!(Answer::read("{}").is_err());
     }
 }

@@ -83,9 +83,11 @@ impl Daemon {
         let port = port.to_string();
         let arguments = ["doctor", "--daemon", &self.address.to_string(), "--port", &port, "--since", since];
         let (text, exit_code) = self.ask(&arguments)?;
-        let (json, _) = self.ask(&[&arguments[..], &["--json"]].concat())?;
+        let (json, code) = self.ask(&[&arguments[..], &["--json"]].concat())?;
+        let answer = Answer::read(&json)?;
+        ensure!(answer.exit_code() == code, "demo: doctor says {} with exit code {code}", answer.health);
         let command = format!("tcp-backlog-probe doctor --port {port} --since {since}");
-        Ok(Diagnosis { text, exit_code, command, answer: Answer::read(&json)? })
+        Ok(Diagnosis { text, exit_code, command, answer })
     }
 
     /// 1 is advice, 2 are losses, 3 is ignorance: they are answers, too.
