@@ -44,6 +44,15 @@ pub(crate) fn daemon(release: bool, statically: bool) -> Result<PathBuf> {
     Ok(folder.join(if release { "release" } else { "debug" }).join("tcp-backlog-probe"))
 }
 
+/// Builds these commands themselves, for a machine of the lab.
+pub(crate) fn static_xtask() -> Result<PathBuf> {
+    let mut cargo = workspace::cargo("build");
+    cargo.args(["--package", "xtask", "--release"]);
+    link_statically(&mut cargo);
+    processes::run(&mut cargo)?;
+    Ok(workspace::target().join(STATIC_TARGET).join("release/xtask"))
+}
+
 /// Naming the target keeps build scripts and procedural macros, which cannot be static, out of it.
 pub(crate) fn link_statically(cargo: &mut Command) {
     cargo.args(["--target", STATIC_TARGET]).env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

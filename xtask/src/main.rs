@@ -4,12 +4,14 @@
 mod build;
 mod cache;
 mod ci;
+mod demo;
 mod libtest;
 mod lint;
 mod metrics_docs;
 mod processes;
 mod run;
 mod setup;
+mod spike;
 mod test;
 mod tidy;
 mod toolchain_layout;
@@ -36,6 +38,8 @@ enum Command {
     Run(run::Arguments),
     Test(test::Arguments),
     Vm(vm::Arguments),
+    Demo(demo::Arguments),
+    Spike(spike::Arguments),
     Lint(lint::Arguments),
     /// Checks what no compiler checks: the architecture's rules, file by file
     Tidy,
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Spike(arguments) => spike::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),

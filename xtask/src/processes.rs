@@ -1,9 +1,12 @@
 //! Starting other programs: each failure is one line that names the command.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::toolchain_layout::find_on_path;
 
 /// Runs a command whose output the user should see.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -47,6 +50,25 @@ pub(crate) fn succeeds_within(command: &mut Command, deadline: Duration) -> bool
             }
         }
     }
+}
+
+/// If xtask is killed outright, no destructor runs: then the kernel ends the child. Take it before anything
+/// but arguments and variables is set.
+pub(crate) fn tied_to_this_process(command: Command) -> Command {
+    // busybox's own cannot do it.
+    let is_busybox = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.ends_with("busybox"));
+    let Some(setpriv) = find_on_path("setpriv").filter(|path| !is_busybox(path)) else {
+        return command;
+    };
+    let mut tied = Command::new(setpriv);
+    tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
 }
 
 /// The command as one would type it.

@@ -8,6 +8,7 @@ pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
 mod rust_source;
+pub(crate) mod servers;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,16 @@ pub(crate) fn build_tools() -> Result<(Compiler, Toolchain)> {
 /// A `java` for the tests on this machine's kernel.
 pub(crate) fn java() -> Result<PathBuf> {
     java::provide(&Cache::open()?)
+}
+
+/// The root file system of a server for the demonstrations.
+pub(crate) fn server(server: &servers::Server) -> Result<PathBuf> {
+    servers::provide(server, &Cache::open()?)
+}
+
+/// The static busybox alone, whose tools the demonstrations use on this machine, too.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    emulator::provide_busybox(&Cache::open()?)
 }
 
 /// What booting kernels needs.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::console::{Console, Source};
+use super::console::{Console, MARK, Source};
+use crate::processes;
 use crate::setup::emulator::Emulator;
 use crate::setup::kernels::Kernel;
-use crate::toolchain_layout::find_on_path;
 
 /// Far more than the few seconds a boot takes, also beside a compiler.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +26,19 @@ pub(crate) struct Machine<'a> {
     /// Where everything it says is kept.
     pub(crate) log: &'a Path,
     pub(crate) deadline: Duration,
-    pub(crate) verbose: bool,
+    /// As qemu takes it: `1G`.
+    pub(crate) memory: &'a str,
+    pub(crate) shown: Shown,
+}
+
+/// What of a machine's lines the user sees at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Nothing,
+    /// What its program says, as it is.
+    Program,
+    /// Everything, with the name of the kernel.
+    Everything,
 }
 
 /// Ends qemu on every way out, by its own process.
@@ -67,8 +79,12 @@ impl Machine<'_> {
                     console.line(source, &line);
                     let prefix = if source == Source::Kernel { "kernel| " } else { "" };
                     writeln!(log, "{prefix}{line}")?;
-                    if self.verbose {
-                        println!("{}| {prefix}{line}", self.kernel.label);
+                    match self.shown {
+                        Shown::Everything => println!("{}| {prefix}{line}", self.kernel.label),
+                        Shown::Program if source == Source::Guest && !line.starts_with(MARK) => {
+                            println!("{line}");
+                        }
+                        _ => {}
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -83,9 +99,9 @@ impl Machine<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = tied_to_this_process(self.emulator.command());
+        let mut command = processes::tied_to_this_process(self.emulator.command());
         command
-            .args(["-accel", "tcg", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", "1G"])
+            .args(["-accel", "tcg", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", self.memory])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-chardev", "file,id=kernel,path=/dev/stderr", "-serial", "chardev:kernel"])
             .args(["-chardev", "stdio,id=guest,signal=off", "-serial", "chardev:guest"])
@@ -97,22 +113,6 @@ impl Machine<'_> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
-}
-
-/// If xtask is killed outright, no destructor runs: then the kernel ends qemu.
-fn tied_to_this_process(command: Command) -> Command {
-    let Some(setpriv) = find_on_path("setpriv") else {
-        return command;
-    };
-    let mut tied = Command::new(setpriv);
-    tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => tied.env(name, value),
-            None => tied.env_remove(name),
-        };
-    }
-    tied
 }
 
 fn read_lines(output: impl Read + Send + 'static, source: Source, sender: Sender<(Source, String)>) {

@@ -23,7 +23,7 @@ pub(crate) enum Source {
 pub(crate) struct Console {
     /// The kernel's release, printed by init first of all.
     pub(crate) release: Option<String>,
-    /// The test binary's exit code.
+    /// The exit code of the tests, or of what ran instead of them.
     pub(crate) exit_code: Option<i32>,
     /// Lines by which the kernel says that it is broken.
     pub(crate) complaints: Vec<String>,
@@ -72,8 +72,8 @@ impl Console {
         let mut problems = self.complaints;
         match self.exit_code {
             Some(0) => {}
-            Some(code) => problems.push(format!("the test binary ended with exit code {code}")),
-            None => problems.push("the test binary did not end".to_owned()),
+            Some(code) => problems.push(format!("the program ended with exit code {code}")),
+            None => problems.push("the program did not end".to_owned()),
         }
         if counts.failed == 0 && !problems.is_empty() {
             counts.failed = 1;
@@ -155,7 +155,7 @@ mod tests {
         let lines = [(Source::Guest, "LAB: kernel 6.1.0"), (Source::Guest, "running 2 tests")];
         let verdict = verdict(&lines);
         assert_eq!(verdict.counts, Counts { passed: 0, failed: 1, skipped: 0 });
-        assert_eq!(verdict.problems, ["the test binary did not end"]);
+        assert_eq!(verdict.problems, ["the program did not end"]);
     }
 
     #[test]

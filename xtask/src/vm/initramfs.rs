@@ -1,14 +1,18 @@
 //! The root file system of a lab machine: a cpio archive in the format the kernel unpacks ("newc",
 //! Documentation/driver-api/early-userspace/buffer-format.rst in the kernel tree).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// Writes one archive.
@@ -43,6 +47,34 @@ impl<W: Write> Initramfs<W> {
     /// A character device. The kernel opens /dev/console for init before anything is mounted.
     pub(crate) fn device(&mut self, name: &str, major: u32, minor: u32) -> io::Result<()> {
         self.entry(name, CHARACTER_DEVICE, (major, minor), &[])
+    }
+
+    /// A symbolic link.
+    fn link(&mut self, name: &str, target: &Path) -> io::Result<()> {
+        self.entry(name, LINK, (0, 0), target.as_os_str().as_bytes())
+    }
+
+    /// A folder with everything in it. Links stay links, wherever they lead.
+    pub(crate) fn tree(&mut self, name: &str, folder: &Path) -> Result<()> {
+        self.folder(name)?;
+        let unreadable = || format!("cannot read {}", folder.display());
+        let mut entries: Vec<_> =
+            fs::read_dir(folder).and_then(Iterator::collect).with_context(unreadable)?;
+        entries.sort_by_key(fs::DirEntry::file_name); // the same archive every time
+        for entry in entries {
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+            let unreadable = || format!("cannot read {}", path.display());
+            if kind.is_dir() {
+                self.tree(&name, &path)?;
+            } else if kind.is_symlink() {
+                self.link(&name, &fs::read_link(&path).with_context(unreadable)?)?;
+            } else if kind.is_file() {
+                let mode = entry.metadata()?.permissions().mode() & 0o777;
+                self.entry(&name, FILE | mode, (0, 0), &fs::read(&path).with_context(unreadable)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the archive.
@@ -118,5 +150,22 @@ mod tests {
         expected.extend(header(4, 0, 0, "0000000000000000", 11).bytes());
         expected.extend(b"TRAILER!!!\0\0\0\0");
         assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&expected));
+    }
+
+    #[test]
+    fn a_tree_keeps_its_links_and_modes() {
+        let folder = std::env::temp_dir().join(format!("xtask-initramfs-{}", std::process::id()));
+        fs::create_dir_all(folder.join("a")).unwrap();
+        fs::write(folder.join("a/file"), "content").unwrap();
+        fs::set_permissions(folder.join("a/file"), fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("/nowhere", folder.join("link")).unwrap();
+        let mut archive = Initramfs::new(Vec::new());
+        archive.tree("top", &folder).unwrap();
+        let text = String::from_utf8_lossy(&archive.finish().unwrap()).into_owned();
+        let position = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
+        assert!(position("top\0") < position("top/a\0") && position("top/a\0") < position("top/a/file\0"));
+        assert!(position("top/a/file\0") < position("content"));
+        assert!(text.contains(&format!("{:08x}", FILE | 0o640)) && text.contains("/nowhere"), "{text}");
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -3,12 +3,12 @@
 //! A lab machine is a Debian kernel under qemu without KVM, with a root file system of four static
 //! programs (busybox, the daemon, the test binary and a script as init) and two modules.
 
-mod boot;
+pub(crate) mod boot;
 pub(crate) mod compatibility;
-mod console;
+pub(crate) mod console;
 mod initramfs;
 mod matrix;
-mod pack;
+pub(crate) mod pack;
 
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use self::boot::Machine;
+use self::boot::{Machine, Shown};
 use self::console::{Console, Verdict};
 use self::matrix::Matrix;
 use self::pack::{Programs, build_tests, pack};
@@ -141,7 +141,7 @@ fn boot_some_at_once(lab: &Lab, programs: Programs<'_>, arguments: &Arguments) -
 }
 
 /// Logs have fixed names and machines want whole CPUs: one run at a time, in a target folder.
-fn wait_for_turn(folder: &Path) -> Result<File> {
+pub(crate) fn wait_for_turn(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let advice = || format!("cannot lock {}", path.display());
     let file = File::create(&path).with_context(advice)?;
@@ -152,7 +152,7 @@ fn wait_for_turn(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn log_folder() -> PathBuf {
+pub(crate) fn log_folder() -> PathBuf {
     workspace::target().join("lab")
 }
 
@@ -167,7 +167,8 @@ fn run_on(kernel: &Kernel, lab: &Lab, programs: Programs<'_>, arguments: &Argume
         initramfs: &initramfs,
         log: &log,
         deadline: Duration::from_secs(arguments.deadline),
-        verbose: arguments.verbose,
+        memory: "1G",
+        shown: if arguments.verbose { Shown::Everything } else { Shown::Nothing },
     };
     let started = Instant::now();
     let mut console = boot_until_init(&machine)?;
@@ -193,7 +194,7 @@ fn failures_in(log: &str) -> String {
     lines.take(MOST_LINES_OF_FAILURES).map(|line| format!("{line}\n")).collect()
 }
 
-fn boot_until_init(machine: &Machine<'_>) -> Result<Console> {
+pub(crate) fn boot_until_init(machine: &Machine<'_>) -> Result<Console> {
     for attempt in 1..BOOTS {
         let console = machine.boot()?;
         if console.reached_init() {

@@ -1,6 +1,7 @@
 //! What a lab machine is made of: static programs, modules and a script as init.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -11,7 +12,7 @@ use crate::test::HANDSHAKES_VARIABLE;
 use crate::{build, processes, workspace};
 
 /// The daemon's path inside.
-const DAEMON: &str = "/bin/tcp-backlog-probe";
+pub(crate) const DAEMON: &str = "/bin/tcp-backlog-probe";
 const INIT: &str = include_str!("init.sh");
 
 /// Compiles tests/in_vm, static and with the daemon's own profile, so that its library is compiled
@@ -44,7 +45,7 @@ pub(super) struct Programs<'a> {
     pub(super) tests: &'a Path,
 }
 
-/// Writes the root file system of a machine.
+/// Writes the root file system of a machine that runs the tests.
 pub(super) fn pack(
     archive: &Path,
     programs: &Programs<'_>,
@@ -52,23 +53,38 @@ pub(super) fn pack(
     test_arguments: &[String],
     handshakes: Option<&str>,
 ) -> Result<()> {
-    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let script = test_script(test_arguments, handshakes);
+    let mut initramfs = begin(archive, programs.busybox, modules, &script)?;
+    initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
+    initramfs.program("bin/in_vm", &read(programs.tests)?)?;
+    initramfs.finish()?;
+    Ok(())
+}
+
+/// Begins the root file system of any machine: init, busybox, the modules, and the script that init runs.
+pub(crate) fn begin(
+    archive: &Path,
+    busybox: &Path,
+    modules: &[PathBuf],
+    script: &str,
+) -> Result<Initramfs<BufWriter<File>>> {
     let mut initramfs = Initramfs::create(archive)?;
     for folder in ["bin", "dev", "modules"] {
         initramfs.folder(folder)?;
     }
     initramfs.device("dev/console", 5, 1)?;
     initramfs.program("init", INIT.as_bytes())?;
-    initramfs.program("run-tests", test_script(test_arguments, handshakes).as_bytes())?;
-    initramfs.program("bin/busybox", &read(programs.busybox)?)?;
-    initramfs.program(DAEMON.trim_start_matches('/'), &read(programs.daemon)?)?;
-    initramfs.program("bin/in_vm", &read(programs.tests)?)?;
+    initramfs.program("run-tests", script.as_bytes())?;
+    initramfs.program("bin/busybox", &read(busybox)?)?;
     for (order, module) in modules.iter().enumerate() {
         let name = module.file_name().context("a module without a name")?.to_string_lossy();
         initramfs.program(&format!("modules/{order}-{name}"), &read(module)?)?;
     }
-    initramfs.finish()?;
-    Ok(())
+    Ok(initramfs)
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn test_script(arguments: &[String], handshakes: Option<&str>) -> String {
