@@ -53,7 +53,7 @@ fn a_daemon_is_asked() {
     let namespace = Namespace::new();
     let daemon = Daemon::start(&["--plan", "none"]);
     let listener = Listener::open(&namespace, IPV4, 4);
-    let (address, port) = (daemon.address().to_string(), listener.address.port().to_string());
+    let (address, port) = (daemon.address.to_string(), listener.address.port().to_string());
     let ask = || diagnosis(&["--daemon", &address, "--port", &port, "--since", "5m"]);
     wait_until("the listener is known, and nothing is wrong with it", || {
         let diagnosis = ask();

@@ -38,7 +38,8 @@ pub(crate) fn run_arguments(more: &[&str]) -> Vec<String> {
 pub(crate) struct Daemon {
     process: Child,
     log: Log,
-    address: SocketAddr,
+    /// Where it serves.
+    pub(crate) address: SocketAddr,
 }
 
 impl Daemon {
@@ -104,11 +105,6 @@ impl Daemon {
         let answer = get(self.address, path);
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
-    }
-
-    /// Where it serves.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// One scrape of a daemon that runs in this namespace.
