@@ -5,8 +5,9 @@
 //! ports and the sequence number of the client's SYN, which is the same whenever it is sent again
 //! and another one in each new connection.
 //!
-//! The table is direct-mapped and bounded: a fingerprint that loses its place to another one's is
-//! forgotten, and a later packet of that connection counts it once more.
+//! The table is bounded. A fingerprint has one of four places, which its lowest bits name; a fifth that comes to
+//! these makes the oldest be forgotten, and a later packet of that connection counts it once more. With a single place
+//! for each, three thousand refused connections were enough for some sixty pairs that made each other forgotten.
 use aya_ebpf::{macros::map, maps::Array};
 
 use crate::{
@@ -38,12 +39,13 @@ impl Packet {
     }
 }
 
-/// Connections that are remembered at most: 512 KiB.
-const PLACES: u32 = 1 << PLACE_BITS;
-const PLACE_BITS: u32 = 16;
+/// Fingerprints that share their lowest bits and are remembered, the newest first.
+type Places = [u64; 4];
+/// So often: 65,536 connections at most, in 512 KiB.
+const SETS: u32 = 1 << 14;
 
 #[map]
-static REFUSED_CONNECTIONS: Array<u64> = Array::with_max_entries(PLACES, 0);
+static REFUSED_CONNECTIONS: Array<Places> = Array::with_max_entries(SETS, 0);
 
 /// Where `saddr` is in `struct iphdr` and `struct ipv6hdr`.
 const IPV4_SOURCE: u32 = 12;
@@ -56,13 +58,14 @@ const TCP_SEQUENCE: u32 = 4;
 #[inline(always)]
 pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
     let Some(fingerprint) = fingerprint else { return true };
-    let Some(place) = REFUSED_CONNECTIONS.get_ptr_mut(place_of(fingerprint)) else { return true };
+    let Some(places) = REFUSED_CONNECTIONS.get_ptr_mut(set_of(fingerprint)) else { return true };
     // SAFETY: an aligned map value, checked by the verifier. Two CPUs may write at once: one is forgotten.
     unsafe {
-        if place.read_volatile() == fingerprint {
+        let [newest, second, third, oldest] = places.read_volatile();
+        if fingerprint == newest || fingerprint == second || fingerprint == third || fingerprint == oldest {
             return false;
         }
-        place.write_volatile(fingerprint);
+        places.write_volatile([fingerprint, newest, second, third]);
     }
     true
 }
@@ -70,8 +73,8 @@ pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
 /// Where it is remembered: by its lowest bits.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
-const fn place_of(fingerprint: u64) -> u32 {
-    fingerprint as u32 % PLACES
+const fn set_of(fingerprint: u64) -> u32 {
+    fingerprint as u32 % SETS
 }
 
 /// What tells a connection to the listener in `row` from others.

@@ -100,17 +100,23 @@ impl Cause {
         }
     }
 
+    /// What `net.core.somaxconn` has to be: enough for the bursts, and for what somebody meant to have.
+    fn wanted_somaxconn(&self, port: &PortView<'_>) -> u64 {
+        let enough = sufficient_backlog(port);
+        match self {
+            Self::Somaxconn { requested } if *requested < AS_MUCH_AS_THERE_IS => {
+                enough.max(u64::try_from(*requested).unwrap_or(0))
+            }
+            _ => enough,
+        }
+    }
+
     /// What gives the listener more.
     fn remedy(&self, port: &PortView<'_>) -> Vec<Step> {
         let enough = sufficient_backlog(port);
         let somaxconn = port.somaxconn().unwrap_or(0);
         let mut steps = Vec::new();
-        let wanted = match self {
-            Self::Somaxconn { requested } if *requested < AS_MUCH_AS_THERE_IS => {
-                enough.max(u64::try_from(*requested).unwrap_or(0))
-            }
-            _ => enough,
-        };
+        let wanted = self.wanted_somaxconn(port);
         if wanted > somaxconn {
             steps.extend(raise_sysctl(port, SOMAXCONN, wanted));
         }
@@ -189,14 +195,16 @@ pub(super) fn limit_of_another_namespace(port: &PortView<'_>) -> Option<Verdict>
     if view.is_own(netns) || !port.overflowed() {
         return None;
     }
-    let cut = matches!(Cause::of(port), Cause::Somaxconn { .. } | Cause::MaybeSomaxconn | Cause::Other);
+    let cause = Cause::of(port);
+    let cut = matches!(cause, Cause::Somaxconn { .. } | Cause::MaybeSomaxconn | Cause::Other);
     let here = port.somaxconn()?;
     let hosts = view.namespace(view.model.host.own_netns?)?.limits.somaxconn?;
     (cut && here < hosts).then(|| {
         let title =
             format!("{SOMAXCONN} is {here} in its network namespace: the host's {hosts} does not reach it");
         let pid = port.port.owner().map(|owner| owner.pid);
-        let command = set_sysctl(view, netns, pid, SOMAXCONN, hosts);
+        // The same number as in the verdict on the queue: the one must not undo the other.
+        let command = set_sysctl(view, netns, pid, SOMAXCONN, cause.wanted_somaxconn(port));
         let mut evidence = Evidences::default();
         evidence.count("net.core.somaxconn there", Some(here));
         evidence.count("net.core.somaxconn of the host", Some(hosts));

@@ -44,7 +44,7 @@ pub(super) fn stalled(port: &PortView<'_>) -> Option<Verdict> {
 pub(super) fn slow(port: &PortView<'_>) -> Option<Verdict> {
     let wait = port.wait_p99().filter(|wait| *wait >= SLOW_SECONDS)?;
     (port.overflowed() && port.waiting_seconds() < STALLED_SECONDS).then(|| {
-        let wait = if wait.is_finite() { format!("{wait:.0} seconds") } else { "more than a minute".to_owned() };
+        let wait = if wait.is_finite() { format!("{wait:.1} s") } else { "more than a minute".to_owned() };
         let title = format!("connections waited up to {wait} for accept(), while others were refused");
         Verdict {
             meaning: Some(

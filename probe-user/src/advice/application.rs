@@ -41,6 +41,8 @@ pub struct Application {
 
 /// What stands in a setting for the backlog.
 const PLACEHOLDER: &str = "{backlog}";
+/// And for the port.
+const PORT_PLACEHOLDER: &str = "{port}";
 
 /// What a server asks listen() for unless it is told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -83,10 +85,11 @@ impl TakesEffect {
 }
 
 impl Application {
-    /// The setting that asks for this backlog.
+    /// The setting that asks for this backlog on this port.
     #[must_use]
-    pub fn setting_for(&self, backlog: u64) -> String {
-        self.setting.replace(PLACEHOLDER, &backlog.to_string())
+    pub fn setting_for(&self, backlog: u64, port: u16) -> String {
+        let setting = self.setting.replace(PLACEHOLDER, &backlog.to_string());
+        setting.replace(PORT_PLACEHOLDER, &port.to_string())
     }
 }
 

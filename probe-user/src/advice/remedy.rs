@@ -16,11 +16,15 @@ pub(super) fn step(kind: StepKind, text: impl Into<String>, command: Option<Stri
     Step { kind, text: text.into(), command }
 }
 
-/// The backlog that would have been enough: what was wanted in the last day, and in any case more than there is.
+/// What the kernel itself allows for since Linux 5.4 (`SOMAXCONN` of linux/socket.h).
+const KERNEL_DEFAULT: u64 = 4_096;
+
+/// The backlog that would have been enough: what was wanted in the last day, and in any case more than there is. Where
+/// it is not known how much was wanted, the kernel's own default or more.
 pub(super) fn sufficient_backlog(port: &PortView<'_>) -> u64 {
     let limit = port.limit().map_or(0, u64::from);
     let more = limit.saturating_add(1).checked_next_power_of_two().unwrap_or(u64::MAX);
-    port.port.backlog_recommended.unwrap_or(0).max(more)
+    more.max(port.port.backlog_recommended.unwrap_or(KERNEL_DEFAULT))
 }
 
 /// Sets a sysctl of the port's network namespace, now and for good.
@@ -99,7 +103,7 @@ pub(super) fn ask_for(port: &PortView<'_>, backlog: u64) -> Vec<Step> {
         return vec![step(StepKind::Application, text, None), listen_again(port)];
     };
     let text = format!("{}: {}. {}", known.name, known.place, known.note);
-    let setting = step(StepKind::Application, text, Some(known.setting_for(backlog)));
+    let setting = step(StepKind::Application, text, Some(known.setting_for(backlog, port.port.id.port)));
     let again = match known.takes_effect {
         TakesEffect::Restart => listen_again(port),
         TakesEffect::Reload => {

@@ -44,7 +44,7 @@ pub struct Advice {
     pub version: u32,
     /// All in one word.
     pub health: Health,
-    /// The length of the while, in seconds: what was asked for, or less where no more is remembered.
+    /// The length of the while, in seconds: what was asked for or a little more, or less where no more is remembered.
     pub window_seconds: f64,
     /// The worst first.
     pub verdicts: Vec<Verdict>,

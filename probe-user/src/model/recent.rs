@@ -76,7 +76,7 @@ pub struct Recent {
 /// The sums over a while that ends now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lately {
-    /// How long that is, in seconds: at most what was asked for, and no longer than is remembered.
+    /// How long that is, in seconds: a little more than what was asked for, but no longer than is remembered.
     pub seconds: f64,
     /// What was counted at each port; one without an entry had nothing to count.
     pub ports: BTreeMap<PortId, RecentCounts>,
@@ -90,18 +90,14 @@ pub struct Lately {
 }
 
 impl Recent {
-    /// The sums over the last seconds. Whole stretches: one that began a little before is left out, but the one under
-    /// way is always there.
+    /// The sums over the last seconds. Whole stretches: one that began a little before is in them.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a second more or less")]
     pub fn over(&self, seconds: u64) -> Lately {
         let Some(now) = self.stretches.last().map(|last| last.ended) else { return Lately::default() };
         let first = now.saturating_sub(seconds.saturating_mul(1_000_000_000));
         let (mut sums, mut begun) = (Lately::default(), now);
-        let newest = self.stretches.len().saturating_sub(1);
-        for (_, stretch) in
-            self.stretches.iter().enumerate().filter(|(index, one)| one.begun >= first || *index == newest)
-        {
+        for stretch in self.stretches.iter().filter(|stretch| stretch.ended > first) {
             begun = begun.min(stretch.begun);
             self.add(&mut sums, stretch);
         }

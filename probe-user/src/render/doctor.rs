@@ -1,5 +1,8 @@
 //! The report of `doctor`: the worst first, in plain words, a hundred columns wide.
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
 
 use super::words;
 use crate::model::advice::{
@@ -123,11 +126,16 @@ fn place(place: &Place) -> String {
     let process = process.unwrap_or_default();
     match (place.address, place.port, place.netns) {
         (Some(address), Some(port), Some(netns)) => {
-            format!("{process}{} in network namespace {netns}", std::net::SocketAddr::new(address, port))
+            format!("{process}{} in network namespace {netns}", local(address, port))
         }
         (_, _, Some(netns)) => format!("network namespace {netns}"),
         _ => "the host".to_owned(),
     }
+}
+
+/// An IPv4 address as such, however the program wrote it.
+fn local(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address.to_canonical(), port)
 }
 
 /// How much room there is, or was at the fullest.
@@ -172,7 +180,7 @@ fn burst(episode: &Episode, now: f64) -> String {
     let rate = episode.accepted_per_second.map(|rate| format!("{rate:.0} accepted per second"));
     let cause = episode.cause.map(|cause: LossCause| cause.label().to_owned());
     let facts: Vec<_> = [lost, queue, rate, cause].into_iter().flatten().collect();
-    let port = std::net::SocketAddr::new(episode.id.address, episode.id.port);
+    let port = local(episode.id.address, episode.id.port);
     format!("{when}: {}{port}: {}", process.unwrap_or_default(), facts.join(", "))
 }
 

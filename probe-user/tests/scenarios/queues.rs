@@ -165,12 +165,12 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         let (listener, address) = network.listen((IPV4, 0).into(), 128);
         (0..CAPACITY / AT_ONCE).for_each(|_| network.establish(address, AT_ONCE));
         let begun = Instant::now();
-        network.spike(address, SPIKE - CAPACITY);
+        let refused = network.spike(address, SPIKE - CAPACITY);
         // Those refused within a second of the first one wanted a place at once.
         let quick = begun.elapsed() < Duration::from_millis(900);
-        quick.then_some((listener, address)).ok_or_else(|| "not within a second".to_owned())
+        quick.then_some((listener, address, refused)).ok_or_else(|| "not within a second".to_owned())
     };
-    let (_listener, address) = wait_until("a spike within a second", spike);
+    let (_listener, address, refused) = wait_until("a spike within a second", spike);
     wait_until("a recommendation", || {
         let metrics = daemon.scrape();
         let of = |address, name: &str| metrics.of_port(network.inode(), address, name);
@@ -178,5 +178,19 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         let exact = of(address, "connections_refused_total").is_some();
         let seen = (recommended(address), recommended(in_peace));
         ensure(seen == (exact.then_some(RECOMMENDED), None), || format!("{seen:?}"))
+    });
+    // However often they try, they stay the same connections.
+    for _ in 0..3 {
+        network.again(&refused);
+    }
+    wait_until("every connection once, every packet", || {
+        let metrics = daemon.scrape();
+        let of = |name: &str| metrics.of_port(network.inode(), address, name);
+        let (connections, drops) = (of("connections_refused_total"), of("listen_drops_total"));
+        let once = refused.len() as u64;
+        let right = connections.is_none_or(|count| count == once) && drops == Some(4 * once);
+        ensure(right, || {
+            format!("{connections:?} connections and {drops:?} packets, not {once} and {}", 4 * once)
+        })
     });
 }

@@ -77,8 +77,9 @@ fn what_only_reminds_of_a_server_is_none() {
 
 #[test]
 fn a_setting_has_the_number_in_it() {
-    let setting = |id: &str, backlog| rows().iter().find(|row| row.id == id).unwrap().setting_for(backlog);
-    assert_eq!(setting("nginx", 4_096), "listen 80 backlog=4096;");
+    let setting =
+        |id: &str, backlog| rows().iter().find(|row| row.id == id).unwrap().setting_for(backlog, 8080);
+    assert_eq!(setting("nginx", 4_096), "listen 8080 backlog=4096;");
     assert_eq!(setting("node", 1_024), "server.listen({ port, backlog: 1024 })");
     assert_eq!(setting("tomcat", 512), r#"acceptCount="512""#);
     assert_eq!(

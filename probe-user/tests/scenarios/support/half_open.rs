@@ -81,10 +81,13 @@ impl HalfOpen {
     }
 
     /// Sends SYNs and waits for nothing.
-    pub(crate) fn spike(&mut self, server: SocketAddr, count: u64) {
-        for _ in 0..count {
-            self.client.syn(server).expect("a SYN");
-        }
+    pub(crate) fn spike(&mut self, server: SocketAddr, count: u64) -> Vec<HandshakeId> {
+        (0..count).map(|_| self.client.syn(server).expect("a SYN")).collect()
+    }
+
+    /// Sends their SYNs again.
+    pub(crate) fn again(&mut self, handshakes: &[HandshakeId]) {
+        handshakes.iter().for_each(|id| self.client.syn_again(*id).expect("a SYN"));
     }
 
     /// Sends a SYN with data and without a cookie, and no last ACK. From an address that no client has.
