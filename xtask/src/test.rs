@@ -5,12 +5,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use crate::libtest::{Counts, Follower};
+use crate::libtest::{Counts, Follower, HANDSHAKES_VARIABLE};
 use crate::setup::kernels::TESTED_LINES;
 use crate::{AlreadyReported, processes, setup, vm, workspace};
 
-/// How many handshakes the scenario of many makes; a few thousand unless it is said, in the lab too.
-pub(crate) const HANDSHAKES_VARIABLE: &str = "TCP_BACKLOG_PROBE_HANDSHAKES";
 /// Where the test that a Java server is recognised finds a `java`; without one it is skipped.
 const JAVA_VARIABLE: &str = "TCP_BACKLOG_PROBE_JAVA";
 /// A minute's work for a real processor.

@@ -106,7 +106,7 @@ fn named(rule: &str) -> &str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::doctor::tests::answer;
-    use super::super::story::find;
+    use super::super::stories::find;
     use super::*;
 
     pub(in super::super) fn good() -> Played {

@@ -14,6 +14,7 @@ mod play;
 mod python;
 mod report;
 mod stage;
+mod stories;
 mod story;
 mod tomcat;
 mod watch;
@@ -89,7 +90,7 @@ impl Client {
 
 /// The command itself.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let story = story::find(&arguments.name)?;
+    let story = stories::find(&arguments.name)?;
     if arguments.inside {
         return perform(story, &lab::means_inside(story, arguments), arguments.client);
     }

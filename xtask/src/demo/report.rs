@@ -80,7 +80,7 @@ pub(super) fn verdict(claims: &[Claim]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::judgement::{judge, tests::good};
-    use super::super::story::find;
+    use super::super::stories::find;
     use super::*;
 
     #[test]

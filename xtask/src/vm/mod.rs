@@ -23,10 +23,9 @@ use self::boot::{Machine, Shown};
 use self::console::{Console, Verdict};
 use self::matrix::Matrix;
 use self::pack::{Programs, build_tests, pack};
-use crate::libtest::Counts;
+use crate::libtest::{Counts, HANDSHAKES_VARIABLE};
 use crate::setup::kernels::{Kernel, TESTED_LINES};
 use crate::setup::{self, Lab};
-use crate::test::HANDSHAKES_VARIABLE;
 use crate::{AlreadyReported, build, workspace};
 
 /// A kernel under an emulator may die on the way to init through no fault of ours. Past that

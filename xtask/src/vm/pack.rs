@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 
 use super::initramfs::Initramfs;
-use crate::test::HANDSHAKES_VARIABLE;
+use crate::libtest::HANDSHAKES_VARIABLE;
 use crate::{build, processes, workspace};
 
 /// The daemon's path inside.
