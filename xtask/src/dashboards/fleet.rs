@@ -206,7 +206,7 @@ fn hosts_table() -> Panel {
     .column("max by (instance) (up{HOST})", "reports", &looks::yes_or_no())
     .labels("max by (instance, version, kernel) (tcp_backlog_build_info{HOST})")
     .column("max by (instance) (tcp_backlog_ports{HOST})", "ports", &[whole()])
-    .column("count by (instance) (tcp_backlog_hook_info{HOST, variant=\"skipped\"})", "hooks missing", &[whole()])
+    .column("count by (instance) (tcp_backlog_hook_info{HOST, variant=\"skipped\", reason!~\"not needed.*\"})", "hooks missing", &[whole()])
     .link("instance", "The probe itself", "/d/tcp-backlog-probe?${datasource:queryparam}&${job:queryparam}\
         &var-instance=${__data.fields.instance}&${__url_time_range}")
     .size(16, 8)

@@ -26,7 +26,7 @@ const SHOULD_BE_NONE: [(&str, &str, &str, &str); 6] = [
     (
         "Hosts with missing hooks",
         "Something cannot be measured there: the table of hooks says what, and why.",
-        "count(count by (instance) (tcp_backlog_hook_info{HOST, variant=\"skipped\"})) \
+        "count(count by (instance) (tcp_backlog_hook_info{HOST, variant=\"skipped\", reason!~\"not needed.*\"})) \
          or 0 * count(tcp_backlog_build_info{HOST})",
         "orange",
     ),
@@ -77,10 +77,11 @@ fn plan() -> Row {
     let hooks = table(
         "Hooks that are not what is best",
         "The way that each hook is attached, where there is a reason for not being the best: a cheaper way that failed, or \
-         skipped, and then what it would feed is absent. `tcp-backlog-probe check` says the same on the host.",
+         skipped, and then what it would feed is absent. Without those that are not needed, as another hook does their work. \
+         `tcp-backlog-probe check` says the same on the host.",
         "none",
     )
-    .labels("max by (instance, hook, variant, reason) (tcp_backlog_hook_info{HOST, reason!=\"\"})")
+    .labels("max by (instance, hook, variant, reason) (tcp_backlog_hook_info{HOST, reason!~\"|not needed.*\"})")
     .size(16, 9);
     row(
         "The plan of each host",
