@@ -48,7 +48,7 @@ enum Command {
     MetricsDocs(metrics_docs::Arguments),
     /// Writes the table of hooks in docs/COMPATIBILITY.md, from a run on every kernel of the lab
     Compatibility,
-    /// Runs every check: tidy, setup, lint, metrics-docs, test
+    /// Runs every check: tidy, setup, lint, metrics-docs, dashboards, test
     Ci,
 }
 

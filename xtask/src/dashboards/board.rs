@@ -102,7 +102,7 @@ pub(super) fn host_variables() -> Vec<Value> {
     vec![
         json!({
             "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus",
-            "current": {}, "options": [], "regex": "", "hide": 0, "refresh": 1, "multi": false, "includeAll": false,
+            "options": [], "regex": "", "hide": 0, "refresh": 1, "multi": false, "includeAll": false,
         }),
         variable("job", "Job", "label_values(tcp_backlog_build_info, job)"),
         // Not of a metric of the daemon's: one that does not answer has to be in the list, too.
@@ -112,12 +112,14 @@ pub(super) fn host_variables() -> Vec<Value> {
 
 /// A variable whose values Prometheus knows; any number of them may be chosen, and at first all are.
 pub(super) fn variable(name: &str, label: &str, query: &str) -> Value {
+    // Ports are numbers, names are not.
+    let sort = if matches!(name, "port" | "netns") { 3 } else { 1 };
     let query = expand(query);
     json!({
         "type": "query", "name": name, "label": label, "datasource": datasource(),
-        "query": { "query": query, "refId": format!("variable-{name}") }, "definition": query,
+        "query": { "query": query, "refId": format!("variable-{name}") },
         "current": { "text": ["All"], "value": ["$__all"] }, "options": [], "regex": "", "hide": 0,
-        "multi": true, "includeAll": true, "allValue": ".+", "refresh": 2, "sort": 3,
+        "multi": true, "includeAll": true, "allValue": ".+", "refresh": 2, "sort": sort,
     })
 }
 

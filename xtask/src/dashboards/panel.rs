@@ -94,6 +94,14 @@ impl Panel {
         self
     }
 
+    /// The axis goes below 0 where values do.
+    pub(super) fn signed(mut self) -> Self {
+        if let Some(defaults) = self.defaults.as_object_mut() {
+            defaults.remove("min");
+        }
+        self
+    }
+
     pub(super) fn option(mut self, key: &str, value: Value) -> Self {
         set(&mut self.options, key, value);
         self

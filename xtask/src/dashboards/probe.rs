@@ -109,7 +109,7 @@ fn exactness() -> Row {
                 "max by (instance, netns, counter) (tcp_backlog_netns_audit_residual{HOST}) != 0",
                 "{{instance}} {{netns}} {{counter}}",
             )
-            .default("min", json!(null))
+            .signed()
             .default("noValue", json!("no residual")),
             timeseries(
                 "Lost events",
