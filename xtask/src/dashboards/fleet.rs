@@ -97,6 +97,7 @@ fn worst() -> Row {
     )
     .column(&verdicts("HOST"), "how bad", &looks::severity())
     .worst_first("how bad")
+    .values_first()
     .link("port", "The port", PORT_PAGE);
     row("The worst first", vec![lost.done(), wrong.done()])
 }

@@ -44,8 +44,7 @@ pub(super) fn per_second(metric: &str, matchers: &str) -> String {
 /// The verdicts as numbers, so that a table can put the worst first: 3 losing, 2 warning, 1 notice.
 pub(super) fn verdicts(matchers: &str) -> String {
     let of = |weight: u8, severity: &str| {
-        let labels = "instance, netns, address, port, process, rule, severity";
-        format!("{weight} * max by ({labels}) (tcp_backlog_advice{{{matchers}, severity=\"{severity}\"}})")
+        format!("{weight} * max by (WHO, rule) (tcp_backlog_advice{{{matchers}, severity=\"{severity}\"}})")
     };
     format!("{}\nor\n{}\nor\n{}", of(3, "losing"), of(2, "warning"), of(1, "notice"))
 }

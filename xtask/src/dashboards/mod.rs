@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::board::Board;
 use self::catalogue::Catalogue;
@@ -45,7 +45,11 @@ pub(crate) enum Command {
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
-    Expressions,
+    Expressions {
+        /// As recording rules, which `promtool check rules` can parse
+        #[arg(long)]
+        rules: bool,
+    },
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -53,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Command::Write => write(),
         Command::Check => check(),
         Command::Schema => schema::validate(&files()),
-        Command::Expressions => print_expressions(),
+        Command::Expressions { rules } => print_expressions(rules),
     }
 }
 
@@ -113,12 +117,23 @@ pub(crate) fn check() -> Result<()> {
     Err(AlreadyReported.into())
 }
 
-fn print_expressions() -> Result<()> {
+fn print_expressions(as_rules: bool) -> Result<()> {
+    let mut rules = Vec::new();
     for board in boards() {
         let json: Value = serde_json::from_str(&board.text()).context("dashboards: not JSON")?;
         for (title, expression) in lint::expressions(&json) {
-            println!("{}\t{title}\t{}", board.name, as_prometheus_gets_it(expression));
+            let expression = as_prometheus_gets_it(expression);
+            if as_rules {
+                let record = format!("{}:{}", board.name, rules.len());
+                rules.push(json!({ "record": record, "expr": expression, "labels": { "panel": title } }));
+            } else {
+                println!("{}\t{title}\t{expression}", board.name);
+            }
         }
+    }
+    if as_rules {
+        // JSON is YAML.
+        println!("{:#}", json!({ "groups": [{ "name": "panels", "rules": rules }] }));
     }
     Ok(())
 }

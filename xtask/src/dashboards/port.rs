@@ -100,6 +100,7 @@ fn wrong() -> Panel {
     )
     .column(&verdicts("AROUND"), "how bad", &looks::severity())
     .worst_first("how bad")
+    .values_first()
     .size(16, 8)
     .done()
 }
@@ -240,7 +241,9 @@ fn owners() -> Panel {
         "The process that holds the listening socket while it is open: what it runs, its systemd unit, container, pod and user.",
         "none",
     )
-    .labels("tcp_backlog_port_owner_info{PORT}")
+    .labels(
+        "max by (WHO, command, application, unit, container, pod, user) (tcp_backlog_port_owner_info{PORT})",
+    )
     .size(24, 6)
     .done()
 }

@@ -39,6 +39,7 @@ pub(super) struct Table {
     panel: Panel,
     names: Vec<Option<String>>,
     sort_by: Option<String>,
+    values_first: bool,
 }
 
 /// A table whose numbers have this unit unless a column has its own.
@@ -50,7 +51,7 @@ pub(super) fn table(title: &str, description: &str, unit: &str) -> Table {
         .default("unit", json!(unit))
         .default("custom", custom)
         .size(24, 9);
-    Table { panel, names: Vec::new(), sort_by: None }
+    Table { panel, names: Vec::new(), sort_by: None, values_first: false }
 }
 
 impl Table {
@@ -77,6 +78,12 @@ impl Table {
         self
     }
 
+    /// The values before the labels.
+    pub(super) fn values_first(mut self) -> Self {
+        self.values_first = true;
+        self
+    }
+
     /// What a click on a cell of this column opens.
     pub(super) fn link(mut self, column: &str, title: &str, url: &str) -> Self {
         self.panel = self.panel.named(column, &[("links", json!([{ "title": title, "url": url }]))]);
@@ -90,10 +97,11 @@ impl Table {
 
     pub(super) fn done(self) -> Panel {
         let several = self.names.len() > 1;
+        let first = self.names.first().cloned().flatten();
         let mut renamed = Map::new();
         let mut excluded = Map::new();
         excluded.insert("Time".to_owned(), json!(true));
-        let mut order: Vec<String> = LABELS.iter().map(|&label| label.to_owned()).collect();
+        let mut order = Vec::new();
         for (index, name) in self.names.into_iter().enumerate() {
             // This is what Grafana calls the values of several queries, and of one.
             let column = if several { format!("Value #{}", reference(index)) } else { "Value".to_owned() };
@@ -102,6 +110,19 @@ impl Table {
                 Some(name) => renamed.insert(column, Value::from(name)),
                 None => excluded.insert(column, json!(true)),
             };
+        }
+        if several {
+            // Where one query alone has an answer Grafana calls its values so: mostly it is the first.
+            match first {
+                Some(name) => renamed.insert("Value".to_owned(), Value::from(name)),
+                None => excluded.insert("Value".to_owned(), json!(true)),
+            };
+        }
+        let mut labels: Vec<String> = LABELS.iter().map(|&label| label.to_owned()).collect();
+        if self.values_first {
+            order.append(&mut labels);
+        } else {
+            order.splice(0..0, labels);
         }
         let order: Map<String, Value> =
             order.into_iter().enumerate().map(|(index, name)| (name, json!(index))).collect();
