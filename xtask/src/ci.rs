@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 
-use crate::{lint, metrics_docs, setup, test, tidy};
+use crate::{dashboards, lint, metrics_docs, setup, test, tidy};
 
 pub(crate) fn run() -> Result<()> {
     step("tidy", tidy::run)?;
     step("setup", || setup::run(&setup::Arguments::default()))?;
     step("lint", || lint::run(&lint::Arguments { install: true }))?;
     step("metrics-docs", || metrics_docs::run(&metrics_docs::Arguments { check: true }))?;
+    step("dashboards check", dashboards::check)?;
     // Last: it ends with the summary line.
     step("test", || test::run(&test::Arguments::default()))
 }

@@ -4,6 +4,7 @@
 mod build;
 mod cache;
 mod ci;
+mod dashboards;
 mod demo;
 mod libtest;
 mod lint;
@@ -40,13 +41,14 @@ enum Command {
     Vm(vm::Arguments),
     Demo(demo::Arguments),
     Spike(spike::Arguments),
+    Dashboards(dashboards::Arguments),
     Lint(lint::Arguments),
     /// Checks what no compiler checks: the architecture's rules, file by file
     Tidy,
     MetricsDocs(metrics_docs::Arguments),
     /// Writes the table of hooks in docs/COMPATIBILITY.md, from a run on every kernel of the lab
     Compatibility,
-    /// Runs every check: tidy, setup, lint, metrics-docs, test
+    /// Runs every check: tidy, setup, lint, metrics-docs, dashboards, test
     Ci,
 }
 
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Spike(arguments) => spike::run(&arguments),
+        Command::Dashboards(arguments) => dashboards::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),
