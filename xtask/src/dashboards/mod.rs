@@ -11,6 +11,7 @@ mod port;
 mod port_queues;
 mod probe;
 mod promql;
+mod rules;
 mod schema;
 mod shorthand;
 mod table;
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards
     Write,
-    /// Compares the files with their source, and checks every panel and expression
+    /// Compares the files with their source, and checks every panel and expression; checks and tests Prometheus' rules
     Check,
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
     Schema,
@@ -55,7 +56,7 @@ pub(crate) enum Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.command {
         Command::Write => write(),
-        Command::Check => check(),
+        Command::Check => check().and_then(|()| rules::check(&catalogue()?)),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(rules),
     }
@@ -84,12 +85,16 @@ fn write() -> Result<()> {
     Ok(())
 }
 
-/// Every check that needs nothing but the repository.
-pub(crate) fn check() -> Result<()> {
+fn catalogue() -> Result<Catalogue> {
     let document = workspace::root().join("docs/METRICS.md");
     let document = fs::read_to_string(&document)
         .context("dashboards: cannot read docs/METRICS.md; remedy: cargo xtask metrics-docs")?;
-    let catalogue = Catalogue::parse(&document)?;
+    Catalogue::parse(&document)
+}
+
+/// Every check that needs nothing but the repository.
+pub(crate) fn check() -> Result<()> {
+    let catalogue = catalogue()?;
     let mut problems = Vec::new();
     let mut usage = usage::Usage::default();
     for board in boards() {

@@ -7,6 +7,7 @@ mod debian;
 pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
+pub(crate) mod prometheus;
 mod rust_source;
 pub(crate) mod servers;
 
@@ -83,6 +84,11 @@ pub(crate) fn build_tools() -> Result<(Compiler, Toolchain)> {
 /// A `java` for the tests on this machine's kernel.
 pub(crate) fn java() -> Result<PathBuf> {
     java::provide(&Cache::open()?)
+}
+
+/// Prometheus, Alertmanager and their tools.
+pub(crate) fn prometheus() -> Result<prometheus::Prometheus> {
+    prometheus::provide(&Cache::open()?)
 }
 
 /// The root file system of a server for the demonstrations.
