@@ -56,7 +56,7 @@ pub(crate) enum Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.command {
         Command::Write => write(),
-        Command::Check => check().and_then(|()| rules::check(&catalogue()?)),
+        Command::Check => check(),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(rules),
     }
@@ -92,9 +92,15 @@ fn catalogue() -> Result<Catalogue> {
     Catalogue::parse(&document)
 }
 
-/// Every check that needs nothing but the repository.
+/// Every check of dashboards, rules, alerts and runbooks.
 pub(crate) fn check() -> Result<()> {
     let catalogue = catalogue()?;
+    check_boards(&catalogue)?;
+    rules::check(&catalogue)
+}
+
+/// Those that need nothing but the repository.
+fn check_boards(catalogue: &Catalogue) -> Result<()> {
     let mut problems = Vec::new();
     let mut usage = usage::Usage::default();
     for board in boards() {
@@ -108,12 +114,12 @@ pub(crate) fn check() -> Result<()> {
             continue;
         }
         let json: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        let findings = lint::check(&path.display().to_string(), &json, &catalogue);
+        let findings = lint::check(&path.display().to_string(), &json, catalogue);
         problems.extend(findings.iter().map(ToString::to_string));
         lint::expressions(&json).for_each(|(_, expression)| usage.note(expression));
     }
     usage.note_folder(&workspace::root().join("dashboards/prometheus"))?;
-    problems.extend(usage.problems(&catalogue));
+    problems.extend(usage.problems(catalogue));
     problems.iter().for_each(|problem| println!("{problem}"));
     if problems.is_empty() {
         return Ok(());
