@@ -4,6 +4,7 @@ mod board;
 mod catalogue;
 mod fleet;
 mod lint;
+mod live;
 mod looks;
 mod measures;
 mod panel;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Write,
     /// Compares the files with their source, and checks every panel and expression; checks and tests Prometheus' rules
     Check,
+    Live(live::Arguments),
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
@@ -54,11 +56,12 @@ pub(crate) enum Command {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    match arguments.command {
+    match &arguments.command {
         Command::Write => write(),
         Command::Check => check(),
+        Command::Live(arguments) => live::run(arguments),
         Command::Schema => schema::validate(&files()),
-        Command::Expressions { rules } => print_expressions(rules),
+        Command::Expressions { rules } => print_expressions(*rules),
     }
 }
 

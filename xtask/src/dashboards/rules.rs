@@ -17,7 +17,7 @@ use super::catalogue::Catalogue;
 use crate::setup::prometheus::Prometheus;
 use crate::{AlreadyReported, processes, setup, workspace};
 
-const FOLDER: &str = "dashboards/prometheus";
+pub(super) const FOLDER: &str = "dashboards/prometheus";
 const RUNBOOKS: &str = "dashboards/runbooks";
 /// Where the values of the label `rule` of tcp_backlog_advice come from.
 const ADVICE: &str = "probe-user/src/model/advice.rs";

@@ -21,6 +21,8 @@ pub(crate) struct Prometheus {
     pub(crate) prometheus: PathBuf,
     pub(crate) amtool: PathBuf,
     pub(crate) alertmanager: PathBuf,
+    /// What has to be at `/usr/share` for them: unpacked programs look for their templates there.
+    pub(crate) share: Option<PathBuf>,
 }
 
 /// All of them from PATH, or all of them from the cache: their versions go together.
@@ -36,7 +38,7 @@ pub(crate) fn provide(cache: &Cache) -> Result<Prometheus> {
     let remove = || format!("setup: {} is not whole: remove the folder", root.display());
     let programs = programs(unpacked).with_context(remove)?;
     ensure!(all_work(&programs), "{}", remove());
-    Ok(programs)
+    Ok(Prometheus { share: Some(root.join("usr/share")), ..programs })
 }
 
 fn programs(find: impl Fn(&str) -> Option<PathBuf>) -> Option<Prometheus> {
@@ -46,11 +48,12 @@ fn programs(find: impl Fn(&str) -> Option<PathBuf>) -> Option<Prometheus> {
         amtool: find("amtool")?,
         // Debian's name is the longer one.
         alertmanager: find("prometheus-alertmanager").or_else(|| find("alertmanager"))?,
+        share: None,
     })
 }
 
 fn all_work(programs: &Prometheus) -> bool {
-    let Prometheus { promtool, prometheus, amtool, alertmanager } = programs;
+    let Prometheus { promtool, prometheus, amtool, alertmanager, .. } = programs;
     [promtool, prometheus, amtool, alertmanager].iter().all(|program| {
         processes::succeeds_within(Command::new(program).arg("--version"), Duration::from_secs(60))
     })

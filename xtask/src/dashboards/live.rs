@@ -1,0 +1,189 @@
+//! The page itself, played with the real parts: the daemon, Prometheus with the rules, Alertmanager, and a webhook.
+//!
+//! A program with a backlog that was cut to four stops accepting for two seconds while twelve clients come. Exactly one page
+//! has to come of it, with all that it is to say, and exactly one word that it is over. All of it is in a network namespace of its own.
+
+mod http;
+mod stage;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use self::http::{Ear, Told};
+use self::stage::Stage;
+use crate::{build, processes, setup};
+
+const ALERT: &str = "TcpBacklogAcceptQueueOverflow";
+const PORT: u16 = 18_080;
+const BACKLOG: u32 = 4;
+const CLIENTS: usize = 12;
+const STALL: Duration = Duration::from_secs(2);
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+
+/// Plays an overflow of two seconds on the real daemon, Prometheus and Alertmanager: one page, and the end of it
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// This daemon instead of one that is built
+    #[arg(long)]
+    daemon: Option<PathBuf>,
+    /// With the windows and intervals as they are: 15 minutes instead of 2
+    #[arg(long)]
+    real_time: bool,
+    /// The network namespace is there already
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let daemon = match &arguments.daemon {
+        Some(daemon) => daemon.canonicalize().with_context(|| format!("no {}", daemon.display()))?,
+        None => build::daemon(false, false)?,
+    };
+    if arguments.inside { play(&daemon, arguments.real_time) } else { enter(&daemon, arguments.real_time) }
+}
+
+/// Runs this command again in a network and a mount namespace of its own, which are gone when it ends.
+fn enter(daemon: &Path, in_real_time: bool) -> Result<()> {
+    // With a folder for /usr/share, which nobody outside of the mount namespace sees.
+    const SCRIPT: &str = "\"$0\" ip link set lo up || exit 1; share=$1; shift; \
+                          test -z \"$share\" || \"$0\" mount --bind \"$share\" /usr/share || exit 1; exec \"$@\"";
+    // What can take long is done before anything is started.
+    let share = setup::prometheus()?.share.unwrap_or_default();
+    let busybox = setup::busybox()?;
+    let mut command = Command::new(&busybox);
+    command.args(["unshare", "-n", "-m"]).arg(&busybox).args(["sh", "-c", SCRIPT]).arg(&busybox).arg(share);
+    command.arg(std::env::current_exe()?).args(["dashboards", "live", "--inside", "--daemon"]).arg(daemon);
+    if in_real_time {
+        command.arg("--real-time");
+    }
+    processes::run(&mut processes::tied_to_this_process(command))
+        .context("dashboards: the play failed (it needs root)")
+}
+
+fn play(daemon: &Path, in_real_time: bool) -> Result<()> {
+    let ear = Ear::open(stage::WEBHOOK)?;
+    let stage = Stage::open(&setup::prometheus()?, daemon, in_real_time)?;
+    let outcome = story(&ear, in_real_time);
+    if outcome.is_err() {
+        println!("{}", stage.last_words());
+    }
+    outcome
+}
+
+fn story(ear: &Ear, in_real_time: bool) -> Result<()> {
+    // A scrape and an evaluation, twice over; and the window with what it takes to be told its end.
+    let (reaction, window) = if in_real_time { (90, 1020) } else { (30, 120) };
+    let server = listen()?;
+    wait("the daemon, Prometheus and Alertmanager answer", 60, everybody_is_ready)?;
+    wait("the port is seen without a loss", reaction, || seen(0.0))?;
+    let began = Instant::now();
+    let clients = overflow(&server);
+    println!("{:6.1} s: {CLIENTS} clients met a backlog of {BACKLOG}, and nobody accepted", 0.0);
+    wait("the alert fires in Prometheus", reaction, fires)?;
+    println!("{:6.1} s: the alert fires", began.elapsed().as_secs_f64());
+    let status = |status: &str| -> Vec<Told> {
+        let told = ear.told_of(ALERT, &PORT.to_string());
+        told.into_iter().filter(|told| http::text(&told.alert, "/status") == status).collect()
+    };
+    wait("the page comes", reaction, || Ok(!status("firing").is_empty()))?;
+    println!("{:6.1} s: the page is there", began.elapsed().as_secs_f64());
+    let page = status("firing").into_iter().next().context("the page is gone")?;
+    check_page(&page)?;
+    wait("the page ends", window, || Ok(!status("resolved").is_empty()))?;
+    println!("{:6.1} s: it is over", began.elapsed().as_secs_f64());
+    // Whoever would tell it twice has had the time.
+    thread::sleep(Duration::from_secs(reaction));
+    let (firing, resolved) = (status("firing").len(), status("resolved").len());
+    drop((clients, server));
+    ensure!((firing, resolved) == (1, 1), "{firing} pages and {resolved} ends of it were sent, not one each");
+    println!("dashboards: one page and one end of it");
+    println!("{}", http::text(&page.alert, "/annotations/summary"));
+    println!("{}", http::text(&page.alert, "/annotations/description"));
+    Ok(())
+}
+
+/// A listener whose backlog the kernel cuts.
+fn listen() -> Result<TcpListener> {
+    let set = |value: &str| fs::write(SOMAXCONN, value).with_context(|| format!("cannot write {SOMAXCONN}"));
+    let before = fs::read_to_string(SOMAXCONN)?;
+    set(&BACKLOG.to_string())?;
+    let server = TcpListener::bind(("127.0.0.1", PORT));
+    set(before.trim())?;
+    Ok(server?)
+}
+
+fn everybody_is_ready() -> Result<bool> {
+    Ok(http::is_ready(stage::DAEMON, "/readyz")
+        && http::is_ready(stage::PROMETHEUS, "/-/ready")
+        && http::is_ready(stage::ALERTMANAGER, "/-/ready"))
+}
+
+/// Whether Prometheus has this count of overflows for the port.
+fn seen(count: f64) -> Result<bool> {
+    let query =
+        format!("/api/v1/query?query=port:tcp_backlog_accept_queue_overflows:sum%7Bport=%22{PORT}%22%7D");
+    let answer = http::get(stage::PROMETHEUS, &query)?;
+    let value = http::text(&answer, "/data/result/0/value/1").parse::<f64>().ok();
+    Ok(value.is_some_and(|value| (value - count).abs() < 0.5))
+}
+
+fn fires() -> Result<bool> {
+    let answer = http::get(stage::PROMETHEUS, "/api/v1/alerts")?;
+    let alerts = answer.pointer("/data/alerts").and_then(Value::as_array).cloned().unwrap_or_default();
+    let port = PORT.to_string();
+    let wanted = [("/labels/alertname", ALERT), ("/labels/port", &port), ("/state", "firing")];
+    let is_it = |alert: &Value| wanted.iter().all(|(pointer, value)| http::text(alert, pointer) == *value);
+    Ok(alerts.iter().any(is_it))
+}
+
+/// Clients come while nobody accepts, for two seconds; then everybody is served.
+fn overflow(server: &TcpListener) -> Vec<TcpStream> {
+    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let clients = (0..CLIENTS).map(|_| thread::spawn(move || TcpStream::connect_timeout(&address, STALL)));
+    let clients: Vec<_> = clients.collect();
+    let mut connected: Vec<TcpStream> =
+        clients.into_iter().filter_map(|client| client.join().ok()?.ok()).collect();
+    let accepted: Vec<TcpStream> =
+        (0..connected.len()).filter_map(|_| Some(server.accept().ok()?.0)).collect();
+    connected.extend(accepted);
+    connected
+}
+
+/// Whoever is woken up has to be told where, whose, why, and what to do.
+fn check_page(page: &Told) -> Result<()> {
+    ensure!(page.receiver == "/pager", "the page went to {}", page.receiver);
+    let text = |name: &str| http::text(&page.alert, &format!("/annotations/{name}"));
+    let (summary, description) = (text("summary"), text("description"));
+    for part in [stage::DAEMON, "18080", " of xtask", "accept queue is full"] {
+        ensure!(summary.contains(part), "the summary does not say `{part}`: {summary}");
+    }
+    for part in ["Cause: ", "Remedy: ", "a limit of 4 connections", "tcp-backlog-probe doctor --port 18080"] {
+        ensure!(description.contains(part), "the description does not say `{part}`: {description}");
+    }
+    ensure!(text("runbook_url").ends_with(&format!("/{ALERT}.md")), "no page of the runbook is named");
+    ensure!(http::text(&page.alert, "/labels/runbooks").is_empty(), "the external label is sent along");
+    Ok(())
+}
+
+/// Waits until it is so; what cannot be asked yet is not so yet.
+fn wait(what: &str, seconds: u64, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let last = is_so();
+        if matches!(last, Ok(true)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let why = last.err().map_or_else(String::new, |error| format!(": {error:#}"));
+            bail!("dashboards: {what}: not within {seconds} s{why}");
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
