@@ -82,12 +82,11 @@ impl Ear {
         Ok(())
     }
 
-    /// What was told of an alert by its name and port so far.
-    pub(super) fn told_of(&self, alert: &str, port: &str) -> Vec<Told> {
+    /// What was told of an alert by its name and place so far.
+    pub(super) fn told_of(&self, alert: &str, port: &str, netns: &str) -> Vec<Told> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |told: &&Told| {
-            text(&told.alert, "/labels/alertname") == alert && text(&told.alert, "/labels/port") == port
-        };
+        let wanted = [("/labels/alertname", alert), ("/labels/port", port), ("/labels/netns", netns)];
+        let is_it = |told: &&Told| wanted.iter().all(|(pointer, value)| text(&told.alert, pointer) == *value);
         told.iter().filter(is_it).cloned().collect()
     }
 }
@@ -127,9 +126,11 @@ mod tests {
     #[test]
     fn what_is_told_is_found_by_alert_and_port() {
         let ear = Ear::open("127.0.0.1:0").unwrap();
-        let alert = serde_json::json!({"labels": {"alertname": "A", "port": "1"}, "status": "firing"});
+        let alert =
+            serde_json::json!({"labels": {"alertname": "A", "port": "1", "netns": "7"}, "status": "firing"});
         ear.told.lock().unwrap().push(Told { receiver: "/pager".to_owned(), alert });
-        assert_eq!(ear.told_of("A", "1").len(), 1);
-        assert!(ear.told_of("A", "2").is_empty() && ear.told_of("B", "1").is_empty());
+        assert_eq!(ear.told_of("A", "1", "7").len(), 1);
+        let others = [("A", "2", "7"), ("B", "1", "7"), ("A", "1", "8")];
+        assert!(others.iter().all(|(alert, port, netns)| ear.told_of(alert, port, netns).is_empty()));
     }
 }
