@@ -1,12 +1,10 @@
 //! What concerns no single port.
-use std::collections::BTreeMap;
-
 use super::{
-    remedy::{set_sysctl, step},
+    remedy::{lasting_on_host, set_sysctl, step},
     view::{Evidences, View, verdict},
 };
 use crate::model::{
-    Namespace,
+    Namespace, Port,
     advice::{Place, Rule, Severity, StepKind, Verdict},
 };
 
@@ -19,18 +17,19 @@ pub(super) fn of_host<'a>(view: &'a View<'_>) -> impl Iterator<Item = Verdict> +
     abort.chain(softnet_drops(view))
 }
 
-/// A process in each network namespace that has listeners.
-fn residents(view: &View<'_>) -> BTreeMap<u32, Option<u32>> {
-    let open = view.model.ports.iter().filter(|port| !port.listeners.is_empty());
-    open.map(|port| (port.id.netns, port.owner().map(|owner| owner.pid))).collect()
+/// A process that listens in a network namespace, if it is known; `None` where nobody listens. Of several the last.
+fn resident(view: &View<'_>, netns: u32) -> Option<Option<u32>> {
+    let is_there = |port: &&Port| port.id.netns == netns && !port.listeners.is_empty();
+    let last = view.model.ports.iter().rfind(is_there)?;
+    Some(last.owner().map(|owner| owner.pid))
 }
 
 /// Who finishes his handshake at a full queue is reset instead of let in a little later.
 fn abort_on_overflow(view: &View<'_>, namespace: &Namespace) -> Option<Verdict> {
-    let resident = residents(view).get(&namespace.netns).copied()?;
     if namespace.limits.tcp_abort_on_overflow != Some(1) {
         return None;
     }
+    let resident = resident(view, namespace.netns)?;
     let ports = view.ports().filter(|port| port.port.id.netns == namespace.netns);
     let aborted: u64 = ports.map(|port| port.counts.requests_aborted).sum();
     let severity = if aborted > 0 { Severity::Losing } else { Severity::Notice };
@@ -64,7 +63,6 @@ fn softnet_drops(view: &View<'_>) -> Option<Verdict> {
         evidence.count(NETDEV_MAX_BACKLOG, limit);
         let more = limit.unwrap_or(1_000).saturating_mul(4).max(4_000);
         let command = format!("sysctl -w {NETDEV_MAX_BACKLOG}={more}");
-        let lasting = format!("echo '{NETDEV_MAX_BACKLOG} = {more}' >> /etc/sysctl.d/90-tcp-backlog.conf");
         Verdict {
             meaning: Some(
                 "SYNs and last ACKs among them are lost without a trace at any listener.".to_owned(),
@@ -72,7 +70,7 @@ fn softnet_drops(view: &View<'_>) -> Option<Verdict> {
             evidence: evidence.0,
             remedy: vec![
                 step(StepKind::Now, format!("raise {NETDEV_MAX_BACKLOG}"), Some(command)),
-                step(StepKind::Lasting, "let it outlast a restart of the host", Some(lasting)),
+                lasting_on_host(NETDEV_MAX_BACKLOG, more),
                 step(
                     StepKind::Look,
                     "see whether one CPU takes all packets",

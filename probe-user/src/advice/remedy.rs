@@ -34,8 +34,7 @@ pub(super) fn raise_sysctl(port: &PortView<'_>, name: &str, value: u64) -> Vec<S
     let command = set_sysctl(port.view, netns, owner.map(|owner| owner.pid), name, value);
     let now = step(StepKind::Now, format!("raise {name}"), command);
     let lasting = if port.view.is_own(netns) {
-        let command = format!("echo '{name} = {value}' >> {SYSCTL_FILE}");
-        step(StepKind::Lasting, "let it outlast a restart of the host", Some(command))
+        lasting_on_host(name, value)
     } else {
         lasting_in_container(owner, name, value)
     };
@@ -56,6 +55,12 @@ pub(super) fn set_sysctl(
     }
     // /proc/sys/net shows everybody the network namespace that he is in himself.
     pid.map(|pid| format!("nsenter --net=/proc/{pid}/ns/net {set}"))
+}
+
+/// Sets a sysctl of the host whenever it starts.
+pub(super) fn lasting_on_host(name: &str, value: u64) -> Step {
+    let command = format!("echo '{name} = {value}' >> {SYSCTL_FILE}");
+    step(StepKind::Lasting, "let it outlast a restart of the host", Some(command))
 }
 
 /// A network namespace of its own takes the host's sysctl files for nothing.
