@@ -6,8 +6,12 @@ use std::io::{self, IsTerminal};
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{MakeWriter, SubscriberBuilder, format},
+    reload,
+    util::SubscriberInitExt,
+};
 
 /// The form of a log line, as `--log-format` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,13 +29,42 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// In one line what is wrong with the filter; or when logging was started before.
-pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
+pub fn init(log_format: LogFormat, level: &str) -> anyhow::Result<LogLevel> {
     let filter = filter(level)?;
-    let installed = match format {
-        LogFormat::Text => text(filter, io::stderr, io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => json(filter, io::stderr).try_init(),
+    let (installed, level) = match log_format {
+        LogFormat::Text => {
+            let builder = text(filter, io::stderr, io::stderr().is_terminal()).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set = move |filter| handle.reload(filter);
+            (builder.finish().try_init(), LogLevel(Box::new(set)))
+        }
+        LogFormat::Json => {
+            let builder = json(filter, io::stderr).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set = move |filter| handle.reload(filter);
+            (builder.finish().try_init(), LogLevel(Box::new(set)))
+        }
     };
-    installed.map_err(|error| anyhow!("cannot start logging: {error}"))
+    installed.map_err(|error| anyhow!("cannot start logging: {error}"))?;
+    Ok(level)
+}
+
+/// The way to change what is logged.
+pub struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogLevel {
+    /// Logs this from now on: a level or directives, as for [`init`].
+    ///
+    /// # Errors
+    /// In one line what is wrong with the filter.
+    pub fn set(&self, level: &str) -> anyhow::Result<()> {
+        (self.0)(filter(level)?).map_err(|error| anyhow!("the log level cannot be changed: {error}"))
+    }
+}
+
+/// Whether it is a level or directives.
+pub(crate) fn check_level(level: &str) -> Result<(), String> {
+    filter(level).map(drop).map_err(|error| error.to_string())
 }
 
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
@@ -41,19 +74,26 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
 }
 
 /// Colours are for terminals only: in a file or the journal they are noise.
-fn text<W>(filter: EnvFilter, writer: W, colours: bool) -> impl Subscriber + Send + Sync
+fn text<W>(
+    filter: EnvFilter,
+    writer: W,
+    colours: bool,
+) -> SubscriberBuilder<format::DefaultFields, format::Format, EnvFilter, W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours).finish()
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours)
 }
 
 /// Fields at the top level, where collectors of logs look for them.
-fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+fn json<W>(
+    filter: EnvFilter,
+    writer: W,
+) -> SubscriberBuilder<format::JsonFields, format::Format<format::Json>, EnvFilter, W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).json().flatten_event(true).finish()
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).json().flatten_event(true)
 }
 
 #[cfg(test)]
@@ -90,7 +130,7 @@ mod tests {
     #[test]
     fn text_without_a_terminal_has_no_escape_codes() {
         let text = written(
-            |lines| text(filter("info").unwrap(), lines, false),
+            |lines| text(filter("info").unwrap(), lines, false).finish(),
             || tracing::info!(address = "[::]:1", "listening"),
         );
         assert!(text.ends_with("listening address=\"[::]:1\"\n"), "{text}");
@@ -100,7 +140,7 @@ mod tests {
     #[test]
     fn json_has_its_fields_at_the_top_level() {
         let text = written(
-            |lines| json(filter("info").unwrap(), lines),
+            |lines| json(filter("info").unwrap(), lines).finish(),
             || tracing::info!(address = "[::]:1", "listening"),
         );
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -111,15 +151,17 @@ mod tests {
 
     #[test]
     fn what_is_below_the_level_is_not_logged() {
-        let text =
-            written(|lines| text(filter("warn").unwrap(), lines, false), || tracing::info!("not said"));
+        let text = written(
+            |lines| text(filter("warn").unwrap(), lines, false).finish(),
+            || tracing::info!("not said"),
+        );
         assert_eq!(text, "");
     }
 
     #[test]
     fn lines_of_the_log_crate_arrive() {
         let text = written(
-            |lines| text(filter("info").unwrap(), lines, false),
+            |lines| text(filter("info").unwrap(), lines, false).finish(),
             || tracing_log::log::warn!("from the kernel side"),
         );
         assert!(text.contains("WARN") && text.ends_with("from the kernel side\n"), "{text}");

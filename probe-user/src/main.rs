@@ -1,11 +1,10 @@
 //! The command `tcp-backlog-probe`: parse, dispatch, exit code.
 use std::{env, process::ExitCode};
 
-use clap::Parser;
 use tcp_backlog_probe::cli::{CommandLine, usage_exit_code};
 
 fn main() -> ExitCode {
-    let command_line = match CommandLine::try_parse() {
+    let command_line = match CommandLine::of_this_process() {
         Ok(command_line) => command_line,
         Err(error) => {
             // Standard error may be closed: then there is nobody to tell.

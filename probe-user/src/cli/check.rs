@@ -2,7 +2,7 @@
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::{AttachArguments, build_info, to_stdout};
+use super::{AttachArguments, Given, build_info, to_stdout};
 use crate::{
     daemon::probe::Probe,
     prove,
@@ -23,13 +23,13 @@ pub(super) struct Arguments {
     attach: AttachArguments,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut probe = arguments.attach.attach_once()?;
+pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
+    let mut probe = arguments.attach.attach_once(given)?;
     if arguments.prove {
         return run_proof(&mut probe, arguments.json);
     }
     let model = probe.read();
-    let plan = arguments.attach.plan.to_possible_value();
+    let plan = probe.wishes().plan.to_possible_value();
     let requested = plan.as_ref().map_or("auto", |value| value.get_name());
     to_stdout(|out| {
         if arguments.json {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{AttachArguments, to_stdout};
+use super::{AttachArguments, Given, to_stdout};
 use crate::{
     advice,
     daemon::client,
@@ -61,8 +61,8 @@ fn since(text: &str) -> Result<u64, String> {
 }
 
 /// Says what is wrong; what keeps it from telling is one line, and its own exit status.
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match examine(arguments).and_then(|diagnosis| {
+pub(super) fn run(arguments: &Arguments, given: &Given) -> ExitCode {
+    match examine(arguments, given).and_then(|diagnosis| {
         print(&diagnosis, arguments.json)?;
         Ok(diagnosis.advice.health)
     }) {
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn examine(arguments: &Arguments) -> anyhow::Result<Diagnosis> {
+fn examine(arguments: &Arguments, given: &Given) -> anyhow::Result<Diagnosis> {
     let question = Question { seconds: arguments.since, port: arguments.port };
     if arguments.seconds.is_none() {
         let standard = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT));
@@ -89,12 +89,12 @@ fn examine(arguments: &Arguments) -> anyhow::Result<Diagnosis> {
             bail!("nobody listens on {daemon}: is the daemon running, and was it told to --listen there?");
         }
     }
-    watch(arguments, question)
+    watch(arguments, given, question)
 }
 
 /// Looks for itself for a few seconds.
-fn watch(arguments: &Arguments, question: Question) -> anyhow::Result<Diagnosis> {
-    let mut probe = arguments.attach.attach_once()?;
+fn watch(arguments: &Arguments, given: &Given, question: Question) -> anyhow::Result<Diagnosis> {
+    let mut probe = arguments.attach.attach_once(given)?;
     let until = Duration::from_secs(arguments.seconds.unwrap_or(WATCH_SECONDS));
     let begun = Instant::now();
     loop {

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, arguments and the call.
 mod check;
+mod config;
 mod doctor;
 mod metrics;
 mod run;
@@ -8,19 +9,20 @@ mod snapshot;
 use std::{
     ffi::OsString,
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
-    config::{self, Config, Overrides},
+    config::{Config, ConfigFile, Origin, Origins, Overrides, STANDARD_FILE, Source, keys::KEYS},
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
-    logging::LogFormat,
-    plan::decide::{AccountingWish, DEFAULT_QUEUED_CONNECTIONS, PlanWish, Wishes},
+    logging::{self, LogFormat},
+    plan::decide::{AccountingWish, PlanWish},
     render::BuildInfo,
 };
 
@@ -31,7 +33,7 @@ pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    log: LogArguments,
+    given: Given,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,47 +46,40 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Say what can be measured on this host, by which hooks, and why not the rest
     Check(check::Arguments),
+    /// Check the configuration, show what is in force, or print a file to begin with
+    Config(config::Arguments),
     /// Print the catalogue of metrics
     Metrics(metrics::Arguments),
 }
 
+/// What is given whatever the subcommand is.
 #[derive(Debug, Args)]
-struct LogArguments {
-    /// How log lines are written to standard error
-    #[arg(long, global = true, value_enum, default_value = "text", env = "TCP_BACKLOG_PROBE_LOG_FORMAT")]
-    log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `tcp_backlog_probe=debug`
-    #[arg(long, global = true, default_value = "info", env = "TCP_BACKLOG_PROBE_LOG_LEVEL")]
-    log_level: String,
+struct Given {
+    /// How log lines are written to standard error [default: text]
+    #[arg(long, global = true, value_enum, env = "TCP_BACKLOG_PROBE_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `tcp_backlog_probe=debug` [default: info]
+    #[arg(long, global = true, env = "TCP_BACKLOG_PROBE_LOG_LEVEL")]
+    log_level: Option<String>,
+    /// Which values came from a flag and which from the environment.
+    #[arg(skip)]
+    origins: Origins,
 }
 
 /// How to be attached; the same for every subcommand that attaches.
 #[derive(Debug, Args)]
 struct AttachArguments {
-    /// How the kernel's functions are watched; `auto` takes the cheapest way that works, hook by hook
-    #[arg(long, value_enum, default_value = "auto", env = "TCP_BACKLOG_PROBE_PLAN")]
-    plan: PlanWish,
-    /// How refused packets are counted where functions are watched
-    #[arg(long, value_enum, default_value = "auto", env = "TCP_BACKLOG_PROBE_ACCOUNTING")]
-    accounting: AccountingWish,
+    /// How the kernel's functions are watched; `auto` takes the cheapest way that works, hook by hook [default: auto]
+    #[arg(long, value_enum, env = "TCP_BACKLOG_PROBE_PLAN")]
+    plan: Option<PlanWish>,
+    /// How refused packets are counted where functions are watched [default: auto]
+    #[arg(long, value_enum, env = "TCP_BACKLOG_PROBE_ACCOUNTING")]
+    accounting: Option<AccountingWish>,
     /// Connections in accept queues, on the whole host, whose wait for accept() can be measured at once; 80 bytes of
-    /// kernel memory each
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = DEFAULT_QUEUED_CONNECTIONS,
-        value_parser = clap::value_parser!(u32).range(1..=4_194_304),
-        env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS"
-    )]
-    accept_wait_connections: u32,
-    #[command(flatten)]
-    config: ConfigArguments,
-}
-
-/// What is to be done beside being attached: the file, and what comes before it.
-#[derive(Debug, Args)]
-struct ConfigArguments {
-    /// A configuration file in TOML
+    /// kernel memory each [default: 65536]
+    #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS")]
+    accept_wait_connections: Option<u32>,
+    /// A configuration file in TOML [default: /etc/tcp-backlog-probe/config.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "TCP_BACKLOG_PROBE_CONFIG")]
     config: Option<PathBuf>,
     /// The most ports with series of their own in /metrics, the busiest; the others are in the row `other` [default: 512]
@@ -92,58 +87,97 @@ struct ConfigArguments {
     ports_limit: Option<usize>,
 }
 
-impl ConfigArguments {
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(config::load(self.config.as_deref(), Overrides { ports_limit: self.ports_limit })?)
+impl AttachArguments {
+    /// Where the configuration comes from. `listen` is `run`'s alone.
+    fn source(&self, given: &Given, listen: Option<SocketAddr>) -> Source {
+        let standard = || ConfigFile::Standard(STANDARD_FILE.into());
+        Source {
+            file: self.config.clone().map_or_else(standard, ConfigFile::Named),
+            overrides: Overrides {
+                listen,
+                plan: self.plan,
+                accounting: self.accounting,
+                accept_wait_connections: self.accept_wait_connections,
+                ports_limit: self.ports_limit,
+                log_format: given.log_format,
+                log_level: given.log_level.clone(),
+                origins: given.origins.clone(),
+            },
+        }
+    }
+
+    /// Attaches for a moment, after logging was started. The state file is the daemon's alone.
+    fn attach_once(&self, given: &Given) -> anyhow::Result<Probe> {
+        let config = Config { state_file: None, ..self.source(given, None).load()?.config };
+        logging::init(config.log_format, &config.log_level)?;
+        attach(&config, false)
     }
 }
 
-impl AttachArguments {
-    const fn wishes(&self) -> Wishes {
-        Wishes {
-            plan: self.plan,
-            accounting: self.accounting,
-            queued_connections: self.accept_wait_connections,
-        }
+/// Attaches; refuses at once where the user most likely forgot `sudo`.
+fn attach(config: &Config, kernel_log: bool) -> anyhow::Result<Probe> {
+    let capabilities = Capabilities::read();
+    // Root whose capabilities were taken away knows what it does: it is served what is left.
+    let is_root = rustix::process::geteuid().is_root();
+    let may_trace = capabilities.is_none_or(Capabilities::may_trace);
+    if config.wishes.plan != PlanWish::None && !is_root && !may_trace {
+        anyhow::bail!(
+            "not root, and without CAP_BPF and CAP_PERFMON: run it as root (sudo), or with \
+             --plan none for what sock_diag and /proc tell anybody"
+        );
     }
-
-    /// Attaches; refuses at once where the user most likely forgot `sudo`.
-    fn attach(&self, config: &Config, kernel_log: bool) -> anyhow::Result<Probe> {
-        let capabilities = Capabilities::read();
-        // Root whose capabilities were taken away knows what it does: it is served what is left.
-        let is_root = rustix::process::geteuid().is_root();
-        let may_trace = capabilities.is_none_or(Capabilities::may_trace);
-        if self.plan != PlanWish::None && !is_root && !may_trace {
-            anyhow::bail!(
-                "not root, and without CAP_BPF and CAP_PERFMON: run it as root (sudo), or with \
-                 --plan none for what sock_diag and /proc tell anybody"
-            );
-        }
-        Ok(Probe::attach(self.wishes(), config, kernel_log))
-    }
-
-    /// Attaches for a moment. The state file is the daemon's alone.
-    fn attach_once(&self) -> anyhow::Result<Probe> {
-        self.attach(&Config { state_file: None, ..self.config.load()? }, false)
-    }
+    Ok(Probe::attach(config, kernel_log))
 }
 
 impl CommandLine {
+    /// Reads the command line of this process, and its environment.
+    ///
+    /// # Errors
+    /// What clap says of it: help and version are errors of exit status 0.
+    pub fn of_this_process() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut line = Self::from_arg_matches(&matches)?;
+        line.given.origins = origins(&matches);
+        Ok(line)
+    }
+
     /// Runs what was asked for, and says how it went.
     ///
     /// # Errors
     /// Whatever keeps it from being done, in one line.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        crate::logging::init(self.log.log_format, &self.log.log_level)?;
+        let given = &self.given;
         match self.command {
-            Command::Run(arguments) => run::run(&arguments),
-            Command::Snapshot(arguments) => snapshot::run(&arguments),
-            Command::Doctor(arguments) => return Ok(doctor::run(&arguments)),
-            Command::Check(arguments) => check::run(&arguments),
+            Command::Run(arguments) => run::run(&arguments, given),
+            Command::Snapshot(arguments) => snapshot::run(&arguments, given),
+            Command::Doctor(arguments) => return Ok(doctor::run(&arguments, given)),
+            Command::Check(arguments) => check::run(&arguments, given),
+            Command::Config(arguments) => config::run(&arguments, given),
             Command::Metrics(arguments) => metrics::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Which keys were said in a flag and which in the environment.
+fn origins(matches: &ArgMatches) -> Origins {
+    let mut origins = Origins::new();
+    let mut level = Some(matches);
+    while let Some(matches) = level {
+        for key in &KEYS {
+            let Some(id) = key.flag.map(|flag| flag.replace('-', "_")) else { continue };
+            if !matches!(matches.try_contains_id(&id), Ok(true)) {
+                continue;
+            }
+            match matches.value_source(&id) {
+                Some(ValueSource::CommandLine) => origins.insert(key.path, Origin::Flag),
+                Some(ValueSource::EnvVariable) => origins.insert(key.path, Origin::Environment),
+                _ => None,
+            };
+        }
+        level = matches.subcommand().map(|(_, matches)| matches);
+    }
+    origins
 }
 
 /// The exit status of a command line that cannot be parsed, or that only asked for help. The one of `doctor` must not be

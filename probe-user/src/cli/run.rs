@@ -1,6 +1,7 @@
 //! `run`: count, and serve the counts until stopped.
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::SocketAddr,
+    sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
@@ -8,31 +9,39 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use tracing::info;
 
-use super::{AttachArguments, build_info};
+use super::{AttachArguments, Given, attach, build_info};
 use crate::{
+    config::{Config, Source},
     daemon::{
         Collector, Server, Signals,
         episode_log::EpisodeLog,
         probe::{Probe, log_plan},
+        reload::Reload,
+        service_manager,
+        supervision::until_asked_to_stop,
         verdict_log::VerdictLog,
     },
     kernel,
+    logging::{self, LogLevel},
     plan::outcome::Accounting,
-    web::{DEFAULT_PORT, SnapshotSource},
+    web::SnapshotSource,
 };
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to serve /metrics and the rest, as ADDRESS:PORT; port 0 takes a free one
-    #[arg(
-        long,
-        default_value_t = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
-        env = "TCP_BACKLOG_PROBE_LISTEN"
-    )]
-    listen: SocketAddr,
+    /// Where to serve /metrics and the rest, as ADDRESS:PORT; port 0 takes a free one [default: 127.0.0.1:10511]
+    #[arg(long, env = "TCP_BACKLOG_PROBE_LISTEN")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     attach: AttachArguments,
+}
+
+impl Arguments {
+    /// Where the configuration comes from.
+    pub(super) fn source(&self, given: &Given) -> Source {
+        self.attach.source(given, self.listen)
+    }
 }
 
 /// How often the sockets are read where their drops are what is counted: the shorter, the more
@@ -43,38 +52,49 @@ const SOCKET_DROPS_INTERVAL: Duration = Duration::from_secs(1);
 /// counts are held against the kernel's, and what happened of late is told from what is long over.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     kernel::share_one_heap();
+    let source = arguments.source(given);
+    let config = source.load()?.config;
+    let log_level = logging::init(config.log_format, &config.log_level)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(arguments))
+        .block_on(serve(source, config, log_level))
 }
 
-async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = arguments.attach.config.load()?;
+async fn serve(source: Source, config: Config, log_level: LogLevel) -> anyhow::Result<()> {
     let signals = Signals::install()?;
-    let server = Server::bind(arguments.listen).await?;
+    let server = Server::bind(config.listen).await?;
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
-    let mut probe = tokio::task::block_in_place(|| arguments.attach.attach(&config, kernel_log))?;
+    let mut probe = tokio::task::block_in_place(|| attach(&config, kernel_log))?;
     log_plan(probe.plan());
     if kernel_log {
         probe.forward_kernel_log();
     }
-    let collector = start_collector(probe)?;
+    let status = format!("counting by {}, serving on {address}", probe.plan().coverage.accounting.label());
+    let (reloads, reloaded) = channel();
+    let collector = start_collector(probe, reloaded)?;
     collector.snapshot().await.map_err(|reason| anyhow!("the first reading failed: {reason}"))?;
     info!(%address, "ready");
-    server.run(collector, build_info(), signals.received()).await
+    service_manager::ready(&status);
+    let reload = Reload::new(source, config, log_level, reloads);
+    let asked_to_stop = until_asked_to_stop(signals, reload, collector.clone(), status);
+    server.run(collector, build_info(), asked_to_stop).await
 }
 
-fn start_collector(mut probe: Probe) -> anyhow::Result<Collector> {
+/// `reloaded` are the configurations that are to be taken over.
+fn start_collector(mut probe: Probe, reloaded: Receiver<Config>) -> anyhow::Result<Collector> {
     let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
     let interval = if by_socket_drops { SOCKET_DROPS_INTERVAL } else { UPKEEP_INTERVAL };
     let (mut episode_log, mut verdict_log) = (EpisodeLog::default(), VerdictLog::default());
     let read = move || {
+        if let Some(config) = reloaded.try_iter().last() {
+            probe.reconfigure(&config);
+        }
         let model = probe.read();
         episode_log.note(&model.episodes);
         model.advice.iter().for_each(|advice| verdict_log.note(&advice.verdicts));

@@ -3,7 +3,7 @@ use std::{io, thread, time::Duration};
 
 use clap::Args;
 
-use super::{AttachArguments, build_info, to_stdout};
+use super::{AttachArguments, Given, build_info, to_stdout};
 use crate::render::{json, table};
 
 /// Arguments of `snapshot`.
@@ -32,11 +32,11 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     if arguments.schema {
         return to_stdout(|out| json::write_schema(out));
     }
-    let mut probe = arguments.attach.attach_once()?;
+    let mut probe = arguments.attach.attach_once(given)?;
     thread::sleep(Duration::from_secs_f64(arguments.seconds));
     let model = probe.read();
     to_stdout(|out: &mut io::StdoutLock<'_>| {

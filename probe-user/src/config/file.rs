@@ -1,19 +1,58 @@
 //! What a configuration file may hold.
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
 use super::{
     ConfigError,
-    values::{Network, PortRange, whole_number},
+    values::{Network, PortRange, name, nearest, socket_address, whole_number},
+};
+use crate::{
+    logging::LogFormat,
+    plan::decide::{AccountingWish, PlanWish},
 };
 
 /// The whole file.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
+    pub(super) http: Http,
+    pub(super) hooks: Hooks,
     pub(super) ports: Ports,
     pub(super) state: State,
+    pub(super) log: Log,
+}
+
+/// `[http]`: where and how the numbers are served.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    #[serde(deserialize_with = "socket_address")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+/// `[hooks]`: how to be attached.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hooks {
+    #[serde(deserialize_with = "name")]
+    pub(super) plan: Option<PlanWish>,
+    #[serde(deserialize_with = "name")]
+    pub(super) accounting: Option<AccountingWish>,
+    #[serde(deserialize_with = "whole_number")]
+    pub(super) accept_wait_connections: Option<u32>,
+}
+
+/// `[log]`: what is said on standard error.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    #[serde(deserialize_with = "name")]
+    pub(super) format: Option<LogFormat>,
+    pub(super) level: Option<String>,
 }
 
 /// `[ports]`: which ports have series of their own.
@@ -47,7 +86,7 @@ pub(super) struct State {
 /// Reads the text of a file. `path` is for the error only.
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     let error = |key: String, error: &toml::de::Error| ConfigError {
-        file: path.to_owned(),
+        file: Some(path.to_owned()),
         line: error.span().map(|span| line_of(text, span.start)),
         problem: plain(error.message()),
         key,
@@ -75,7 +114,6 @@ fn unknown_key(message: &str) -> Option<String> {
     let mut names = message.strip_prefix("unknown field")?.split('`').skip(1).step_by(2);
     let given = names.next()?;
     let known: Vec<_> = names.collect();
-    let likeness = |name: &&&str| strsim::normalized_damerau_levenshtein(given, name);
-    let nearest = known.iter().max_by(|left, right| likeness(left).total_cmp(&likeness(right)))?;
+    let nearest = nearest(given, &known)?;
     Some(format!("unknown key {given:?}: is {nearest:?} meant? Known here: {}", known.join(", ")))
 }

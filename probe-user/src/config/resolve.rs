@@ -5,29 +5,61 @@ use super::{
     Config, Overrides,
     file::{File, Rule},
 };
-use crate::model::series::{DEFAULT_LIMIT, PortRule, SeriesWishes};
+use crate::{
+    logging,
+    model::series::{PortRule, SeriesWishes},
+    plan::decide::Wishes,
+};
 
 /// The key that is to blame, and what is wrong with it.
 pub(super) type Problem = (String, String);
 
-/// The configuration of somebody who has no file.
-pub(super) fn without_file(overrides: Overrides) -> Config {
-    let limit = overrides.ports_limit.unwrap_or(DEFAULT_LIMIT);
-    Config { series: SeriesWishes { limit, ..SeriesWishes::default() }, state_file: None }
-}
+/// The most connections whose waits can be measured: 320 MiB of kernel memory.
+pub(crate) const MOST_QUEUED_CONNECTIONS: u32 = 4_194_304;
 
 /// Flags come before the file, the file before what holds without it.
-pub(super) fn resolve(file: &File, overrides: Overrides) -> Result<Config, Problem> {
-    let base = without_file(overrides);
+pub(super) fn resolve(file: &File, overrides: &Overrides) -> Result<Config, Problem> {
+    let base = Config::default();
     let limit = file.ports.limit.and_then(|limit| usize::try_from(limit).ok());
-    let limit = overrides.ports_limit.or(limit).unwrap_or(base.series.limit);
-    let include = rules("ports.include", &file.ports.include)?;
-    let exclude = rules("ports.exclude", &file.ports.exclude)?;
-    if let Some(path) = file.state.file.as_ref().filter(|path| !path.is_absolute()) {
-        let problem = format!("{} is no absolute path: begin with /", path.display());
-        return Err(("state.file".to_owned(), problem));
+    let config = Config {
+        listen: overrides.listen.or(file.http.listen).unwrap_or(base.listen),
+        wishes: wishes(file, overrides, base.wishes),
+        series: SeriesWishes {
+            limit: overrides.ports_limit.or(limit).unwrap_or(base.series.limit),
+            include: rules("ports.include", &file.ports.include)?,
+            exclude: rules("ports.exclude", &file.ports.exclude)?,
+        },
+        state_file: file.state.file.clone(),
+        log_format: overrides.log_format.or(file.log.format).unwrap_or(base.log_format),
+        log_level: overrides.log_level.clone().or_else(|| file.log.level.clone()).unwrap_or(base.log_level),
+    };
+    check(&config)?;
+    Ok(config)
+}
+
+fn wishes(file: &File, overrides: &Overrides, base: Wishes) -> Wishes {
+    let queued = overrides.accept_wait_connections.or(file.hooks.accept_wait_connections);
+    Wishes {
+        plan: overrides.plan.or(file.hooks.plan).unwrap_or(base.plan),
+        accounting: overrides.accounting.or(file.hooks.accounting).unwrap_or(base.accounting),
+        queued_connections: queued.unwrap_or(base.queued_connections),
     }
-    Ok(Config { series: SeriesWishes { limit, include, exclude }, state_file: file.state.file.clone() })
+}
+
+/// What no type says.
+fn check(config: &Config) -> Result<(), Problem> {
+    let refused = |key: &str, problem: String| Err((key.to_owned(), problem));
+    if let Some(path) = config.state_file.as_ref().filter(|path| !path.is_absolute()) {
+        return refused("state.file", format!("{} is no absolute path: begin with /", path.display()));
+    }
+    if !(1..=MOST_QUEUED_CONNECTIONS).contains(&config.wishes.queued_connections) {
+        let problem = format!(
+            "{} is not a number from 1 to {MOST_QUEUED_CONNECTIONS}",
+            config.wishes.queued_connections
+        );
+        return refused("hooks.accept_wait_connections", problem);
+    }
+    logging::check_level(&config.log_level).or_else(|problem| refused("log.level", problem))
 }
 
 fn rules(key: &str, rules: &[Rule]) -> Result<Vec<PortRule>, Problem> {

@@ -1,9 +1,9 @@
 //! Files as somebody might write them.
 use super::*;
-use crate::model::series::{DEFAULT_LIMIT, PortRule};
+use crate::model::series::PortRule;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
-    parse(Path::new("/etc/probe.toml"), text, Overrides::default())
+    parse(Path::new("/etc/probe.toml"), text, &Overrides::default()).map(|loaded| loaded.config)
 }
 
 #[test]
@@ -37,17 +37,78 @@ fn a_file_says_what_the_daemon_does() {
     assert_eq!(config.state_file.as_deref(), Some(Path::new("/var/lib/probe/state.json")));
 }
 
+/// `text` as a file, with one flag and one variable.
+fn with_flags(text: &str) -> Loaded {
+    let overrides = Overrides {
+        ports_limit: Some(3),
+        plan: Some(PlanWish::Kprobe),
+        origins: Origins::from([("ports.limit", Origin::Flag), ("hooks.plan", Origin::Environment)]),
+        ..Overrides::default()
+    };
+    parse(Path::new("/etc/probe.toml"), text, &overrides).unwrap()
+}
+
 #[test]
 fn flags_come_before_the_file_and_the_file_before_what_holds_without() {
-    let check = |text: &str, ports_limit: Option<usize>, expected: usize| {
-        let config = parse(Path::new("f"), text, Overrides { ports_limit }).unwrap();
-        assert_eq!(config.series.limit, expected, "{text:?} {ports_limit:?}");
+    let text = "[ports]\nlimit = 7\n[hooks]\nplan = \"none\"\naccounting = \"conditions\"\n";
+    let config = with_flags(text).config;
+    assert_eq!((config.series.limit, config.wishes.plan), (3, PlanWish::Kprobe));
+    assert_eq!(config.wishes.accounting, AccountingWish::Conditions);
+    assert_eq!(config.listen, Config::default().listen);
+    let nowhere = ConfigFile::Standard("/nonexistent/config.toml".into());
+    let loaded = Source { file: nowhere, overrides: Overrides::default() }.load().unwrap();
+    assert_eq!((loaded.config, loaded.file), (Config::default(), None));
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin_and_can_be_read_again() {
+    let text = "[ports]\nlimit = 7\n[[ports.exclude]]\nport = 22\n[log]\nlevel = \"debug\"\n[state]\nfile = \"/x/y\"\n";
+    let loaded = with_flags(text);
+    let shown = show::effective(&loaded);
+    for (value, origin) in [
+        ("limit = 3", "flag --ports-limit"),
+        ("plan = \"kprobe\"", "environment TCP_BACKLOG_PROBE_PLAN"),
+        ("level = \"debug\"", "file"),
+        ("[[ports.exclude]]", "file"),
+        ("listen = \"127.0.0.1:10511\"", "default"),
+    ] {
+        let line =
+            shown.lines().find(|line| line.starts_with(value)).unwrap_or_else(|| panic!("{value}: {shown}"));
+        assert!(line.ends_with(&format!("# {origin}")), "{line}");
+    }
+    assert_eq!(read(&shown).unwrap(), loaded.config);
+}
+
+#[test]
+fn the_sample_says_nothing_and_every_line_of_it_could_be_said() {
+    let sample = show::sample();
+    assert_eq!(read(&sample).unwrap(), Config::default());
+    let every_line: String = sample
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(value) if !value.starts_with(' ') => format!("{value}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let said = read(&every_line).unwrap();
+    assert_eq!((said.series.include.len(), said.series.exclude.len()), (1, 1));
+    let series = SeriesWishes::default();
+    assert_eq!(Config { series, state_file: None, ..said }, Config::default());
+    for key in &keys::KEYS {
+        assert!(every_line.contains(&format!("{} = ", key.parts().1)) || key.is_rules(), "{}", key.path);
+        assert!(key.help.lines().all(|line| line.len() <= 110), "{}", key.path);
+    }
+}
+
+#[test]
+fn a_change_is_told_by_its_key_and_by_when_it_takes_effect() {
+    let check = |text: &str, effect: keys::Effect, expected: &[&str]| {
+        assert_eq!(Config::default().changed(&read(text).unwrap(), effect), expected, "{text}");
     };
-    check("", None, DEFAULT_LIMIT);
-    check("", Some(3), 3);
-    check("ports.limit = 7", None, 7);
-    check("ports.limit = 7", Some(0), 0);
-    assert_eq!(load(None, Overrides::default()), Ok(Config::default()));
+    check("", keys::Effect::Reload, &[]);
+    check("ports.limit = 9\nhttp.listen = \"[::1]:1\"", keys::Effect::Reload, &["ports.limit"]);
+    check("ports.limit = 9\nhttp.listen = \"[::1]:1\"", keys::Effect::Restart, &["http.listen"]);
+    check("[[ports.exclude]]\nport = 1", keys::Effect::Reload, &["ports.exclude"]);
 }
 
 #[test]
@@ -66,7 +127,7 @@ fn what_is_wrong_is_one_line_with_file_line_key_and_remedy() {
     );
     check(
         "port.limit = 3\n",
-        ", line 1: port: unknown key \"port\": is \"ports\" meant? Known here: ports, state",
+        ", line 1: port: unknown key \"port\": is \"ports\" meant? Known here: http, hooks, ports, state, log",
     );
     check(
         "[[ports.exclude]]\nport = 22\n[[ports.exclude]]\nport = 70000\n",
@@ -101,13 +162,26 @@ fn what_fits_no_key_says_what_would() {
         ": ports.exclude[0]: a rule without a key would match every port: give it port, address, netns or process",
     );
     check("[state]\nfile = \"state.json\"\n", ": state.file: state.json is no absolute path: begin with /");
+    check(
+        "[hooks]\nplan = \"trampolin\"\n",
+        ", line 2: hooks.plan: \"trampolin\" is unknown: is \"trampoline\" meant? Known here: auto, trampoline, kprobe, tracepoint, none",
+    );
+    check(
+        "[http]\nlisten = \"localhost\"\n",
+        ", line 2: http.listen: \"localhost\" is not an address with a port such as \"127.0.0.1:10511\" or \"[::1]:10511\"",
+    );
+    check(
+        "[hooks]\naccept_wait_connections = 0\n",
+        ": hooks.accept_wait_connections: 0 is not a number from 1 to 4194304",
+    );
     check("[ports\n", ", line 1: unclosed table, expected `]`");
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let check = |path: &str, expected: &str| {
-        let message = load(Some(Path::new(path)), Overrides::default()).unwrap_err().to_string();
+        let source = Source { file: ConfigFile::Named(path.into()), overrides: Overrides::default() };
+        let message = source.load().unwrap_err().to_string();
         assert!(message.starts_with(path) && message.contains(expected), "{message}");
         assert!(!message.contains('\n'), "{message}");
     };

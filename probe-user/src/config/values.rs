@@ -1,6 +1,11 @@
 //! Values of the configuration file that are more than a number or a text, and what is said of bad ones.
-use std::{fmt, net::IpAddr, ops::RangeInclusive};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+};
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::{
     Deserialize, Deserializer,
@@ -77,4 +82,36 @@ impl Visitor<'_> for NumberVisitor {
     fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
         u32::try_from(number).map_err(|_| E::custom(refusal(number, &self)))
     }
+}
+
+/// One of the names that the command line knows, too.
+pub(super) fn name<'de, T: ValueEnum, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    T::from_str(&text, false).map(Some).map_err(|_| {
+        let values: Vec<_> = T::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let known: Vec<_> = values.iter().map(clap::builder::PossibleValue::get_name).collect();
+        let nearest = nearest(&text, &known).unwrap_or_default();
+        D::Error::custom(format!(
+            "{text:?} is unknown: is {nearest:?} meant? Known here: {}",
+            known.join(", ")
+        ))
+    })
+}
+
+/// An address with a port.
+pub(super) fn socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let example = "\"127.0.0.1:10511\" or \"[::1]:10511\"";
+    let address = text
+        .parse()
+        .map_err(|_| D::Error::custom(format!("{text:?} is not an address with a port such as {example}")))?;
+    Ok(Some(address))
+}
+
+/// The name that looks most like the one that was given.
+pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(given, name);
+    known.iter().copied().max_by(|left, right| likeness(left).total_cmp(&likeness(right)))
 }

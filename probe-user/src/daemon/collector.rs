@@ -36,8 +36,8 @@ const ENDED: &str = "the collector has ended";
 /// Whether the first reading has succeeded.
 type Readiness = Result<(), String>;
 
-/// The way to the thread that reads. The thread ends when this is dropped.
-#[derive(Debug)]
+/// The way to the thread that reads. The thread ends when the last of these is dropped.
+#[derive(Clone, Debug)]
 pub struct Collector {
     requests: Sender<oneshot::Sender<Outcome>>,
     readiness: watch::Receiver<Readiness>,

@@ -12,9 +12,12 @@ pub mod episode_log;
 mod footprint;
 pub mod probe;
 mod recommendations;
+pub mod reload;
 pub mod serve;
+pub mod service_manager;
 pub mod signals;
 pub mod state_file;
+pub mod supervision;
 pub mod verdict_log;
 
 pub use self::{

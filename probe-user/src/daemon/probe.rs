@@ -32,6 +32,7 @@ use crate::{
 pub struct Probe {
     maps: Option<ProbeMaps>,
     map_bytes: Option<u64>,
+    wishes: Wishes,
     plan: PlanOutcome,
     history: History,
     syn_queues: SynQueueReader,
@@ -53,13 +54,14 @@ const MOST_LOGGED_ERRORS: usize = 256;
 impl Probe {
     /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
     #[must_use]
-    pub fn attach(wishes: Wishes, config: &Config, kernel_log: bool) -> Self {
-        let (maps, plan) = attach(wishes, kernel_log);
+    pub fn attach(config: &Config, kernel_log: bool) -> Self {
+        let (maps, plan) = attach(config.wishes, kernel_log);
         let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
         let syn_queues = SynQueueReader::new(plan.coverage.syn_queued);
         let mut probe = Self {
             maps,
             map_bytes,
+            wishes: config.wishes,
             plan,
             syn_queues,
             owners: OwnerReader::default(),
@@ -75,6 +77,17 @@ impl Probe {
         // The kernel's types took tens of megabytes.
         kernel::give_free_memory_back();
         probe
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
+    /// Takes over what of a configuration takes effect while it runs.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.history.set_series_wishes(config.series.clone());
     }
 
     /// What became of each hook.

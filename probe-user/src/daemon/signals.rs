@@ -1,13 +1,23 @@
-//! The two signals that end the daemon in good order.
+//! What is asked of the daemon by signals.
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-/// SIGTERM, which systemd sends, and SIGINT, which a terminal sends.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGTERM, which systemd sends, or SIGINT, which a terminal sends: end in good order.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+/// The handlers.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -22,16 +32,19 @@ impl Signals {
         Ok(Self {
             terminate: handler(SignalKind::terminate(), "SIGTERM")?,
             interrupt: handler(SignalKind::interrupt(), "SIGINT")?,
+            hangup: handler(SignalKind::hangup(), "SIGHUP")?,
         })
     }
 
-    /// Returns at the first of them.
-    pub async fn received(mut self) {
+    /// Returns at the next of them. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Request {
         let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => return Request::Reload,
         };
         info!(signal = name, "asked to stop");
+        Request::Stop
     }
 }
 
@@ -42,18 +55,19 @@ mod tests {
     use rustix::process::{Signal, getpid, kill_process};
     use tokio::time::timeout;
 
-    use super::Signals;
+    use super::{Request, Signals};
 
-    async fn check(signal: Signal) {
-        let signals = Signals::install().unwrap();
+    async fn check(signal: Signal, expected: Request) {
+        let mut signals = Signals::install().unwrap();
         // Sent before anybody waits: it must not be lost.
         kill_process(getpid(), signal).unwrap();
-        timeout(Duration::from_secs(10), signals.received()).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), signals.next()).await, Ok(expected));
     }
 
     #[tokio::test]
-    async fn systemds_signal_and_the_terminals_are_both_received() {
-        check(Signal::TERM).await;
-        check(Signal::INT).await;
+    async fn systemds_signal_the_terminals_and_the_one_to_reload_are_all_received() {
+        check(Signal::TERM, Request::Stop).await;
+        check(Signal::INT, Request::Stop).await;
+        check(Signal::HUP, Request::Reload).await;
     }
 }

@@ -38,6 +38,6 @@ pub(crate) fn written<S: Subscriber + Send + Sync + 'static>(
 /// The lines that some work makes, with their fields.
 pub(crate) fn lines_of(work: impl FnOnce()) -> Vec<Value> {
     let everything = tracing_subscriber::EnvFilter::new("trace");
-    let text = written(|lines| super::json(everything, lines), work);
+    let text = written(|lines| super::json(everything, lines).finish(), work);
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -144,6 +144,11 @@ impl History {
         Self { series: SeriesHistory::new(series), ..Self::default() }
     }
 
+    /// Other ports may have series of their own from now on. What was counted stays where it is shown.
+    pub fn set_series_wishes(&mut self, wishes: SeriesWishes) {
+        self.series.set_wishes(wishes);
+    }
+
     /// Takes in a sample that was read with these hooks.
     pub fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Findings {
         Findings {

@@ -119,6 +119,11 @@ impl SeriesHistory {
         Self { wishes, ..Self::default() }
     }
 
+    /// Takes other wishes from the next model on.
+    pub fn set_wishes(&mut self, wishes: SeriesWishes) {
+        self.wishes = wishes;
+    }
+
     /// Says in the model which ports have series of their own, and what they show. `now` is a time that never
     /// goes back, such as that since the daemon's start.
     pub fn share_out(&mut self, model: &mut Model, now: Duration) {

@@ -2,6 +2,7 @@
 use std::{fs, path::Path};
 
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials_of!(
         "configured":
         ports_past_the_limit_are_counted_in_other,
+        a_reload_takes_all_of_a_file_or_nothing_and_loses_no_count,
         a_state_file_of_no_use_is_moved_aside_with_one_warning
     )
 }
@@ -115,6 +117,49 @@ fn a_state_file_of_no_use_is_moved_aside_with_one_warning() {
     let log = daemon.log().text();
     let warnings = log.lines().filter(|line| line.contains(&state.display().to_string()));
     assert_eq!(warnings.count(), 1, "{log}");
+}
+
+fn a_reload_takes_all_of_a_file_or_nothing_and_loses_no_count() {
+    let namespace = Namespace::new();
+    let netns = namespace.inode();
+    let include = format!("[[ports.include]]\nnetns = {netns}\n");
+    let (_folder, config) = file(&include);
+    let daemon = Daemon::start(&["--config", &config]);
+    let listener = Listener::open(&namespace, IPV4, BACKLOG);
+    let established = || daemon.scrape().of_port(netns, listener.address, "established_total");
+    let first = connect_in_turn(&namespace, &listener, listener.address, 3);
+    wait_until("the port has series", || {
+        let seen = established();
+        ensure(seen == Some(3), || format!("{seen:?}"))
+    });
+    let reload = |text: &str, answer: &str| {
+        fs::write(&config, text).expect("another configuration");
+        daemon.send(Signal::SIGHUP);
+        wait_until("the log tells of the reload", || {
+            let log = daemon.log().text();
+            ensure(log.contains(answer), || log.clone())
+        });
+    };
+    reload("[ports]\nlimit = 0\n[[ports.exclude]]\nprot = 1\n", "ports.exclude[0].prot: unknown key");
+    assert_eq!(established(), Some(3), "a file that is wrong changed something");
+    reload(
+        "[[ports.include]]\nnetns = 1\n[hooks]\naccept_wait_connections = 9\n",
+        "take effect at a restart only",
+    );
+    let second = connect_in_turn(&namespace, &listener, listener.address, 1);
+    wait_until("the port's counts are in other", || {
+        ensure(established().is_none(), || "it has series of its own".to_owned())?;
+        let all = sum(&daemon.snapshot(), "established", Some(netns));
+        ensure(all == Some(4), || format!("{all:?}"))
+    });
+    // Back again: what the series showed, they still show.
+    reload(&format!("ports.limit = 9\n{include}"), "changed\":\"ports.limit, ports.include\"");
+    let third = connect_in_turn(&namespace, &listener, listener.address, 1);
+    wait_until("the port has series again", || {
+        let (own, all) = (established(), sum(&daemon.snapshot(), "established", Some(netns)));
+        ensure(own >= Some(3) && all == Some(5), || format!("{own:?} of its own, {all:?} in all"))
+    });
+    drop((first, second, third));
 }
 
 /// A configuration file, and its folder, with which it goes away.

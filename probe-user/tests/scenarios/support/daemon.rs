@@ -118,10 +118,15 @@ impl Daemon {
         &self.log
     }
 
-    /// Sends a signal and waits for the end.
-    pub(crate) fn end_with(&mut self, signal: Signal) -> ExitStatus {
+    /// Sends a signal.
+    pub(crate) fn send(&self, signal: Signal) {
         let id = Pid::from_raw(self.process.id().try_into().expect("a process id"));
         kill(id, signal).expect("a signal to the daemon");
+    }
+
+    /// Sends a signal and waits for the end.
+    pub(crate) fn end_with(&mut self, signal: Signal) -> ExitStatus {
+        self.send(signal);
         wait_until("the daemon ends", || match self.process.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}")),
