@@ -12,6 +12,7 @@ pub const AF_INET6: u16 = 10;
 /// it takes. `SO_REUSEPORT` listeners of one address share a port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 pub struct PortKey {
     /// `skc_v6_rcv_saddr`, or `skc_rcv_saddr` in the first four bytes, in network order.
     pub address: [u8; 16],

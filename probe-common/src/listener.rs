@@ -26,6 +26,7 @@ pub struct ListenerSlot {
 /// Whose a row is; the value of the `LISTENER_ROWS` map. All zero: nobody's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 pub struct ListenerIdentity {
     /// The address of the `struct sock`; 0 for a row that stands for all listeners of its port.
     pub socket: u64,

@@ -18,6 +18,7 @@ const SPANS: [u64; 4] = [WINDOWS[0], WINDOWS[1], WINDOWS[2], DEMAND_WINDOW];
 /// The highest lengths of one queue, as one CPU saw them when it put something into it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueuePeaks {
     /// `bpf_ktime_get_ns()` from which on [`Self::second`] is not the current second any more.
     ends_at: u64,

@@ -110,12 +110,13 @@ impl AttachArguments {
     fn attach_once(&self, given: &Given) -> anyhow::Result<Probe> {
         let config = Config { state_file: None, ..self.source(given, None).load()?.config };
         logging::init(config.log_format, &config.log_level)?;
-        attach(&config, false)
+        check_privileges(&config)?;
+        Ok(Probe::attach(&config, false))
     }
 }
 
-/// Attaches; refuses at once where the user most likely forgot `sudo`.
-fn attach(config: &Config, kernel_log: bool) -> anyhow::Result<Probe> {
+/// Refuses at once where the user most likely forgot `sudo`.
+fn check_privileges(config: &Config) -> anyhow::Result<()> {
     let capabilities = Capabilities::read();
     // Root whose capabilities were taken away knows what it does: it is served what is left.
     let is_root = rustix::process::geteuid().is_root();
@@ -126,7 +127,7 @@ fn attach(config: &Config, kernel_log: bool) -> anyhow::Result<Probe> {
              --plan none for what sock_diag and /proc tell anybody"
         );
     }
-    Ok(Probe::attach(config, kernel_log))
+    Ok(())
 }
 
 impl CommandLine {

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use tracing::info;
 
-use super::{AttachArguments, Given, attach, build_info};
+use super::{AttachArguments, Given, build_info, check_privileges};
 use crate::{
     config::{Config, Source},
     daemon::{
@@ -81,7 +81,8 @@ async fn serve(
     };
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
-    let mut probe = tokio::task::block_in_place(|| attach(&config, kernel_log))?;
+    check_privileges(&config)?;
+    let mut probe = tokio::task::block_in_place(|| Probe::attach_as_service(&config, kernel_log, inherited));
     log_plan(probe.plan());
     if kernel_log {
         probe.forward_kernel_log();

@@ -1,20 +1,25 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tracing::{info, warn};
 
-use super::{footprint::Footprint, recommendations::Recommendations};
+use super::{
+    footprint::Footprint,
+    handover::{self, Adopted, Keeper, Predecessor, State, fingerprint},
+    recommendations::Recommendations,
+};
 use crate::{
     advice,
     config::Config,
     host::{self, capabilities::Capabilities},
     kernel::{self, KernelBtf, ProbeMaps},
-    model::{History, Model, advice::Question},
+    model::{History, Model, advice::Question, carried::Carried},
     plan::{
         decide::{KernelFacts, PlanWish, Wishes},
         outcome::PlanOutcome,
@@ -38,7 +43,8 @@ pub struct Probe {
     syn_queues: SynQueueReader,
     owners: OwnerReader,
     recommendations: Recommendations,
-    started: Instant,
+    /// Saves what the next daemon has to know; `None` where nobody would keep it.
+    keeper: Option<Keeper>,
     tended: Option<Duration>,
     footprint: Footprint,
     /// Errors that were logged already.
@@ -55,28 +61,82 @@ impl Probe {
     /// Attaches what the kernel allows. Never fails: what does not work is in the plan with its reason.
     #[must_use]
     pub fn attach(config: &Config, kernel_log: bool) -> Self {
+        let mut probe = Self::attach_anew(config, kernel_log, History::default());
+        probe.begin();
+        probe
+    }
+
+    /// The same for a service: goes on from what the daemon before this one has left with the service manager
+    /// (`kept`), and leaves there what the next one needs.
+    #[must_use]
+    pub fn attach_as_service(config: &Config, kernel_log: bool, kept: Vec<(String, OwnedFd)>) -> Self {
+        let mut probe = match Predecessor::find(kept) {
+            Some(predecessor) => Self::succeed(config, kernel_log, predecessor),
+            None => Self::attach_anew(config, kernel_log, History::default()),
+        };
+        // The kernel side's messages could not be read by the next one.
+        if probe.keeper.is_none() && !kernel_log {
+            let layout = probe.maps.as_ref().map(ProbeMaps::layout);
+            probe.keeper = Keeper::entrust(fingerprint(config.wishes), layout);
+        }
+        probe.begin();
+        probe
+    }
+
+    /// Goes on with the hooks of the daemon before this one, or if that cannot be, from its totals.
+    fn succeed(config: &Config, kernel_log: bool, mut predecessor: Predecessor) -> Self {
+        let adopted = if kernel_log {
+            Err("the kernel side's messages are asked for".to_owned())
+        } else {
+            predecessor.adopt(&fingerprint(config.wishes))
+        };
+        let Predecessor { carried, recommender, history, .. } = predecessor;
+        let history = history.unwrap_or_default();
+        let mut probe = match adopted {
+            Ok(Adopted { maps, plan, keeper }) => {
+                info!("went on with the hooks and the counts of the daemon before this one");
+                let mut probe = Self::new(config, Some(maps), plan, history);
+                probe.keeper = Some(keeper);
+                probe
+            }
+            Err(reason) => {
+                info!(reason, "went on from the totals of the daemon before this one, with hooks of its own");
+                handover::forget();
+                Self::attach_anew(config, kernel_log, history.carried_on(carried))
+            }
+        };
+        probe.recommendations.go_on_from(recommender);
+        probe
+    }
+
+    fn attach_anew(config: &Config, kernel_log: bool, history: History) -> Self {
         let (maps, plan) = attach(config.wishes, kernel_log);
-        let map_bytes = maps.as_ref().and_then(|_| kernel::map_bytes());
-        let syn_queues = SynQueueReader::new(plan.coverage.syn_queued);
-        let mut probe = Self {
+        Self::new(config, maps, plan, history)
+    }
+
+    fn new(config: &Config, maps: Option<ProbeMaps>, plan: PlanOutcome, mut history: History) -> Self {
+        history.set_series_wishes(config.series.clone());
+        Self {
+            map_bytes: maps.as_ref().and_then(|_| kernel::map_bytes()),
             maps,
-            map_bytes,
             wishes: config.wishes,
+            syn_queues: SynQueueReader::new(plan.coverage.syn_queued),
             plan,
-            syn_queues,
             owners: OwnerReader::default(),
-            history: History::new(config.series.clone()),
+            history,
             recommendations: Recommendations::new(config.state_file.as_deref()),
-            started: Instant::now(),
+            keeper: None,
             tended: None,
             footprint: Footprint::default(),
             logged: BTreeSet::new(),
-        };
-        // The baseline: what sockets had dropped before anybody watched is not ours.
-        let _baseline = probe.read();
+        }
+    }
+
+    /// The baseline: what sockets had dropped before anybody watched is not ours.
+    fn begin(&mut self) {
+        let _baseline = self.read();
         // The kernel's types took tens of megabytes.
         kernel::give_free_memory_back();
-        probe
     }
 
     /// What was asked for.
@@ -127,25 +187,43 @@ impl Probe {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
             self.syn_queues.note_skipped_runs(skipped);
         }
+        // A clock that the next daemon reads as well.
+        let now = Duration::from_nanos(sample.taken.monotonic);
         // Asked first: an owner that cannot be told hides no socket.
         let listening = sample.listening_inodes();
-        self.read_owners(&mut sample);
+        self.read_owners(&mut sample, now);
         self.log_new_errors(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
         let mut model = Model::new(&sample, &self.plan, &findings);
-        let now = self.started.elapsed();
+        self.history.add_carried(&mut model, &findings);
         self.history.share_out_series(&mut model, now);
         self.history.note_episodes(&mut model, &sample.taken);
         self.recommendations.update(&mut model, now);
         self.history.note_recent(&mut model, sample.taken.monotonic);
         model.advice = Some(Arc::new(advice::advise(&model, Question::default())));
         self.give_waste_back(sample.own_cost.resident_bytes, now);
-        self.tend(listening.as_ref());
+        self.tend(listening.as_ref(), now);
+        // What the rows had counted is saved before they are cleared.
+        self.save(&model);
+        self.free_rows();
         model
     }
 
+    /// For the daemon after this one.
+    fn save(&mut self, model: &Model) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.save(&State {
+                carried: &Carried::from_model(model),
+                recommender: self.recommendations.recommender(),
+                plan: &self.plan,
+                retirement: self.maps.as_ref().map(ProbeMaps::retirement),
+                history: &self.history,
+            });
+        }
+    }
+
     /// Finds out whose the sockets of the sample are.
-    fn read_owners(&mut self, sample: &mut Sample) {
+    fn read_owners(&mut self, sample: &mut Sample, now: Duration) {
         // A socket may have had several rows; the hooks say the most of the last one.
         let seen: BTreeMap<u64, &SocketTotals> = sample
             .hooks
@@ -162,7 +240,6 @@ impl Probe {
         };
         let sockets = sample.namespaces.iter().flat_map(|namespace| namespace.listeners.iter().flatten());
         let hints: Vec<_> = sockets.map(|socket| hint(u64::from(socket.inode))).collect();
-        let now = self.started.elapsed();
         sample.owners = self.owners.read(&hints, now, &mut sample.read_errors);
     }
 
@@ -177,8 +254,7 @@ impl Probe {
 
     /// Takes back what listeners that are no more have left behind. `listening` are the sockets that are not
     /// closed, if they are known.
-    fn tend(&mut self, listening: Option<&BTreeSet<u64>>) {
-        let now = self.started.elapsed();
+    fn tend(&mut self, listening: Option<&BTreeSet<u64>>, now: Duration) {
         let Some(maps) = &mut self.maps else { return };
         if self.tended.is_some_and(|last| now.saturating_sub(last) < TEND_INTERVAL) {
             return;
@@ -186,6 +262,23 @@ impl Probe {
         self.tended = Some(now);
         if let Err(error) = maps.tend(now, listening) {
             warn!(%error, "rows of closed listeners are kept for now");
+        }
+    }
+
+    fn free_rows(&mut self) {
+        if let Some(maps) = &mut self.maps
+            && let Err(error) = maps.free_collected()
+        {
+            warn!(%error, "a row of a closed listener is lost for new ones");
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // A daemon that cannot take the hooks over goes on from the totals of this reading.
+        if self.keeper.is_some() {
+            let _saved = self.read();
         }
     }
 }

@@ -59,6 +59,17 @@ impl Recommendations {
         }
     }
 
+    /// The demands, to be kept for the next daemon.
+    pub(super) const fn recommender(&self) -> &Recommender {
+        &self.recommender
+    }
+
+    /// Goes on from the demands that the daemon before this one knew: they are newer than any file.
+    pub(super) fn go_on_from(&mut self, recommender: Recommender) {
+        self.recommender = recommender;
+        self.unsaved = true;
+    }
+
     fn save(&mut self) {
         if let Some(file) = &mut self.file
             && self.unsaved

@@ -14,7 +14,8 @@ pub const LEVEL_OFF: u8 = 0;
 /// # Errors
 /// One line when the ring buffer cannot be watched.
 pub fn forward_logs(maps: &mut ProbeMaps) -> Result<(), String> {
-    let logger = EbpfLogger::init(maps.ebpf_mut()).map_err(|error| error.to_string())?;
+    let ebpf = maps.ebpf_mut().ok_or("the programs were loaded by a process before this one")?;
+    let logger = EbpfLogger::init(ebpf).map_err(|error| error.to_string())?;
     // SAFETY: the logger owns its ring buffer's descriptor and gives the same one at every call, open
     // until it is dropped, and AsyncFd takes itself off the reactor before it drops what it owns.
     let registered = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };

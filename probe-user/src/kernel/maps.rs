@@ -3,6 +3,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::fd::OwnedFd,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use probe_common::{
 };
 
 use super::{
+    handover::Layout,
     mapped::MappedArray,
     object::{ACCEPT_QUEUE, ACCEPTED, FREE_ROWS, HANDSHAKE, LISTENER_ROWS, LISTENERS, LOSSES},
     retirement::{Retirement, Step},
@@ -56,33 +58,88 @@ pub struct ProbeMaps {
     free: Stack<MapData, u32>,
     retirement: Retirement,
     in_use: Cell<u64>,
-    /// Holds the programs and their links.
-    ebpf: Ebpf,
+    layout: Layout,
+    /// What is mapped stays open, too: it is handed over, and its size is told by its descriptor.
+    _arrays: BTreeMap<String, Map>,
+    holder: Holder,
+}
+
+/// Who keeps the programs and their links.
+enum Holder {
+    /// They were loaded by this process.
+    Loaded(Box<Ebpf>),
+    /// They came from another one.
+    Adopted(#[expect(dead_code, reason = "open is all that they have to be")] Vec<OwnedFd>),
 }
 
 impl ProbeMaps {
     pub(super) fn take(mut ebpf: Ebpf, plan: &Plan) -> Result<Self, SourceError> {
-        let rows = plan.settings.rows;
+        let layout = Layout { rows: plan.settings.rows, total_entries: plan.total_entries };
+        let mut maps = BTreeMap::new();
+        for name in [HANDSHAKE, ACCEPT_QUEUE, ACCEPTED, LISTENER_ROWS, LOSSES, LISTENERS, FREE_ROWS] {
+            maps.extend(ebpf.take_map(name).map(|map| (name.to_owned(), map)));
+        }
+        Self::open(maps, Holder::Loaded(Box::new(ebpf)), layout, Retirement::default())
+    }
+
+    /// Goes on with the maps of another process, whose programs and links are among the descriptors.
+    pub(super) fn adopt(
+        maps: BTreeMap<String, Map>,
+        descriptors: Vec<OwnedFd>,
+        layout: Layout,
+        retirement: Retirement,
+    ) -> Result<Self, SourceError> {
+        let mut adopted = Self::open(maps, Holder::Adopted(descriptors), layout, retirement)?;
+        // It may have ended between the two steps.
+        adopted.free_collected()?;
+        Ok(adopted)
+    }
+
+    fn open(
+        mut maps: BTreeMap<String, Map>,
+        holder: Holder,
+        layout: Layout,
+        retirement: Retirement,
+    ) -> Result<Self, SourceError> {
+        let Layout { rows, total_entries } = layout;
         Ok(Self {
-            handshake: mapped(&mut ebpf, HANDSHAKE, plan.total_entries)?,
-            queues: mapped(&mut ebpf, ACCEPT_QUEUE, plan.total_entries)?,
-            accepted: mapped(&mut ebpf, ACCEPTED, rows)?,
-            rows: mapped(&mut ebpf, LISTENER_ROWS, rows)?,
-            losses: mapped(&mut ebpf, LOSSES, Loss::COUNT)?,
-            listeners: take(&mut ebpf, LISTENERS)?,
-            free: take(&mut ebpf, FREE_ROWS)?,
-            retirement: Retirement::default(),
+            handshake: mapped(&maps, HANDSHAKE, total_entries)?,
+            queues: mapped(&maps, ACCEPT_QUEUE, total_entries)?,
+            accepted: mapped(&maps, ACCEPTED, rows)?,
+            rows: mapped(&maps, LISTENER_ROWS, rows)?,
+            losses: mapped(&maps, LOSSES, Loss::COUNT)?,
+            listeners: take(&mut maps, LISTENERS)?,
+            free: take(&mut maps, FREE_ROWS)?,
+            retirement,
             in_use: Cell::new(0),
-            ebpf,
+            layout,
+            _arrays: maps,
+            holder,
         })
     }
 
-    /// The programs and their links.
-    pub(super) const fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// The programs and their links; `None` if another process has loaded them.
+    pub(super) fn ebpf_mut(&mut self) -> Option<&mut Ebpf> {
+        match &mut self.holder {
+            Holder::Loaded(ebpf) => Some(ebpf),
+            Holder::Adopted(_) => None,
+        }
     }
 
-    /// Takes the rows of listeners that are no more back, and keeps what they counted. `now` is any
+    /// How long the arrays are.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What was counted in rows that were given back, and which of them may not be free yet.
+    #[must_use]
+    pub const fn retirement(&self) -> &Retirement {
+        &self.retirement
+    }
+
+    /// Takes the rows of listeners that are no more back, and keeps what they counted. They are free after
+    /// [`Self::free_collected`]: whoever wants to save what is kept does so in between. `now` is any
     /// clock that goes on; `listening` has the inodes of all sockets that listen, as far as every
     /// namespace could be read.
     ///
@@ -104,7 +161,11 @@ impl ProbeMaps {
                     self.unlink(&identity, row)?;
                     self.retirement.unlinked(row, now);
                 }
-                Step::Collect => self.collect(row, &identity)?,
+                Step::Collect => {
+                    // No program can write it any more.
+                    let totals = (self.totals(row), self.queues(row));
+                    self.retirement.collect(row, &identity, &totals);
+                }
             }
         }
         Ok(())
@@ -189,16 +250,25 @@ impl ProbeMaps {
         }
     }
 
-    /// No program can write the row any more: keeps its totals and gives it back.
-    fn collect(&mut self, row: u32, identity: &ListenerIdentity) -> Result<(), SourceError> {
-        self.retirement.collect(row, &identity.port, &(self.totals(row), self.queues(row)));
-        for index in self.of_every_cpu(row) {
-            self.handshake.clear(index);
-            self.queues.clear(index);
+    /// Frees the rows whose totals are kept.
+    ///
+    /// # Errors
+    /// When a row cannot be given back: then it is lost for new listeners.
+    pub fn free_collected(&mut self) -> Result<(), SourceError> {
+        for (row, identity) in self.retirement.take_collected() {
+            if self.rows.get(row) != Some(identity) {
+                // It was freed already, and may be another listener's by now.
+                continue;
+            }
+            for index in self.of_every_cpu(row) {
+                self.handshake.clear(index);
+                self.queues.clear(index);
+            }
+            self.accepted.clear(row);
+            self.rows.clear(row);
+            self.free.push(row, 0).map_err(unreadable(FREE_ROWS))?;
         }
-        self.accepted.clear(row);
-        self.rows.clear(row);
-        self.free.push(row, 0).map_err(unreadable(FREE_ROWS))
+        Ok(())
     }
 }
 
@@ -244,18 +314,25 @@ impl HandshakeSource for ProbeMaps {
     }
 }
 
-fn mapped<T: Pod>(ebpf: &mut Ebpf, name: &'static str, entries: u32) -> Result<MappedArray<T>, SourceError> {
-    match ebpf.map(name) {
+fn mapped<T: Pod>(
+    maps: &BTreeMap<String, Map>,
+    name: &'static str,
+    entries: u32,
+) -> Result<MappedArray<T>, SourceError> {
+    match maps.get(name) {
         Some(Map::Array(map)) => {
             MappedArray::new(map, entries).map_err(|error| SourceError { map: name, cause: Box::new(error) })
         }
-        _ => Err(SourceError { map: name, cause: "no array in the eBPF object".into() }),
+        _ => Err(SourceError { map: name, cause: "there is no such array".into() }),
     }
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, SourceError> {
-    let Some(map) = ebpf.take_map(name) else {
-        return Err(SourceError { map: name, cause: "not in the eBPF object".into() });
+fn take<T: TryFrom<Map, Error = MapError>>(
+    maps: &mut BTreeMap<String, Map>,
+    name: &'static str,
+) -> Result<T, SourceError> {
+    let Some(map) = maps.remove(name) else {
+        return Err(SourceError { map: name, cause: "there is no such map".into() });
     };
     T::try_from(map).map_err(unreadable(name))
 }

@@ -1,4 +1,6 @@
 //! The compiled kernel side, loaded with a plan's settings.
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 
 use super::one_line;
@@ -25,6 +27,14 @@ const PORT_ROWS: &str = "PORT_ROWS";
 pub(super) const FREE_ROWS: &str = "FREE_ROWS";
 /// What could not be counted.
 pub(super) const LOSSES: &str = "LOSSES";
+
+/// Tells this eBPF object from every other one, and with it the layout of all maps.
+#[must_use]
+pub fn object_digest() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    OBJECT.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// The kernel's types in the form that aya needs to attach by name.
 pub struct KernelBtf(pub(super) Btf);

@@ -16,6 +16,8 @@ use probe_common::{
     listener::ListenerIdentity,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::readers::accept_queue::QueueRow;
 
 /// How long a closed listener keeps its row: most of its late events come by then.
@@ -53,11 +55,15 @@ enum Stage {
 pub(super) type RowTotals = (HandshakeCounters, QueueRow);
 
 /// Rows on their way out, and the totals of those that have gone.
-#[derive(Debug, Default)]
-pub(super) struct Retirement {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Retirement {
+    /// Begins anew if another process goes on: the way out is the longer for it.
+    #[serde(skip)]
     leaving: BTreeMap<u32, (Stage, Duration)>,
     retired: BTreeMap<PortKey, RowTotals>,
     past_budget: RowTotals,
+    /// Rows whose totals are kept here and that are not free yet, and whose they were.
+    collected: Vec<(u32, ListenerIdentity)>,
 }
 
 impl Retirement {
@@ -96,8 +102,10 @@ impl Retirement {
     }
 
     /// Keeps the totals of a row that is given back.
-    pub(super) fn collect(&mut self, row: u32, port: &PortKey, totals: &RowTotals) {
+    pub(super) fn collect(&mut self, row: u32, identity: &ListenerIdentity, totals: &RowTotals) {
         self.leaving.remove(&row);
+        self.collected.push((row, *identity));
+        let port = &identity.port;
         if *totals == RowTotals::default() {
             return;
         }
@@ -105,6 +113,11 @@ impl Retirement {
         let kept = if room { self.retired.entry(*port).or_default() } else { &mut self.past_budget };
         kept.0.add(&totals.0);
         kept.1.absorb(&totals.1);
+    }
+
+    /// The rows that have to be freed now.
+    pub(super) fn take_collected(&mut self) -> Vec<(u32, ListenerIdentity)> {
+        std::mem::take(&mut self.collected)
     }
 
     /// The totals of rows that were given back, by port.
@@ -192,10 +205,12 @@ mod tests {
             (counters, QueueRow::default())
         };
         let port = listener().port;
-        retirement.collect(ROW, &port, &totals(2));
-        retirement.collect(ROW, &port, &totals(2));
-        retirement.collect(4, &PortKey { port: 81, ..port }, &RowTotals::default());
+        retirement.collect(ROW, &listener(), &totals(2));
+        retirement.collect(ROW, &listener(), &totals(2));
+        let other = ListenerIdentity { port: PortKey { port: 81, ..port }, ..listener() };
+        retirement.collect(4, &other, &RowTotals::default());
         assert_eq!(retirement.retired().collect::<Vec<_>>(), [(&port, &totals(4))]);
+        assert_eq!(retirement.take_collected(), [(ROW, listener()), (ROW, listener()), (4, other)]);
     }
 
     #[test]
@@ -204,7 +219,8 @@ mod tests {
         let counters = HandshakeCounters { established: 1, ..HandshakeCounters::default() };
         let totals = (counters, QueueRow::default());
         for netns in 0..u32::try_from(PORT_BUDGET).unwrap() + 3 {
-            retirement.collect(ROW, &PortKey { netns, ..PortKey::default() }, &totals);
+            let port = PortKey { netns, ..PortKey::default() };
+            retirement.collect(ROW, &ListenerIdentity { port, ..listener() }, &totals);
         }
         assert_eq!(retirement.retired().count(), PORT_BUDGET);
         assert_eq!(retirement.past_budget().0.established, 3);

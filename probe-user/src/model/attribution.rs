@@ -42,6 +42,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use serde::{Deserialize, Serialize};
+
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
 use self::{drops::PortReading, namespace::NamespaceLedger};
@@ -60,7 +62,7 @@ pub const PORT_BUDGET: usize = 16_384;
 pub const NAMESPACE_BUDGET: usize = 4096;
 
 /// What is certain of one port. Totals since the hooks were attached; they only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributed {
     /// Packets that the kernel counted as ListenDrops on behalf of the port.
     pub listen_drops: u64,
@@ -69,7 +71,7 @@ pub struct Attributed {
 }
 
 /// What no port of a namespace could be charged with, as of the last checkpoint. Only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unattributed {
     /// ListenDrops that are no port's.
     pub listen_drops: u64,
@@ -88,7 +90,7 @@ pub struct Attribution {
 
 /// The history behind an [`Attribution`]: one for as long as the hooks are attached, fed with every
 /// sample.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     namespaces: BTreeMap<u32, NamespaceLedger>,
     /// The namespaces of the first sample: what they had counted by then was not watched. `None`

@@ -111,7 +111,7 @@ impl AuditedCounter {
 }
 
 /// The history behind the residuals, fed with every sample.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Auditor {
     namespaces: BTreeMap<u32, NamespaceAudit>,
 }
@@ -184,14 +184,14 @@ fn sum(ports: &BTreeMap<PortId, HandshakeCounters>, netns: u32) -> HandshakeCoun
 }
 
 /// Between which numbers something lies, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
     least: i128,
     most: i128,
 }
 
 /// The history of one namespace.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct NamespaceAudit {
     last: Option<NetstatSample>,
     differences: BTreeMap<AuditedCounter, Range>,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
-    sample::{HookSample, NamespaceSample, PortId, QueueSample, Sample, SocketTotals},
+    sample::{HookSample, NamespaceSample, PortId, QueueSample, QueueTotals, Sample, SocketTotals},
 };
 
 impl Model {
@@ -79,7 +79,7 @@ fn host(sample: &Sample, findings: &Findings) -> Host {
 }
 
 /// Ports are shown by namespace, port and address.
-const fn order(id: &PortId) -> (u32, u16, IpAddr) {
+pub(super) const fn order(id: &PortId) -> (u32, u16, IpAddr) {
     (id.netns, id.port, id.address)
 }
 
@@ -194,6 +194,16 @@ fn handshakes(totals: &HandshakeCounters, coverage: &Coverage, attributed: Optio
         accept_queue_overflows: overflows(totals, coverage, attributed),
         listen_drops: listen_drops(totals, coverage, attributed),
     }
+}
+
+/// The totals of a port at which nothing has happened yet: zeros for all that is measured. `hooked`: the hooks'
+/// counts were read.
+pub(super) fn nothing_counted(hooked: bool, coverage: &Coverage) -> (Handshakes, QueueCounts) {
+    if !hooked {
+        return Default::default();
+    }
+    let handshakes = handshakes(&HandshakeCounters::default(), coverage, Some(Attributed::default()));
+    (handshakes, QueueCounts::new(&QueueTotals::default(), coverage))
 }
 
 /// Whether refused packets are counted one by one, at the functions that refuse them.

@@ -33,12 +33,12 @@ pub struct Softnet {
 }
 
 /// What is remembered of the kernel's 32-bit counters, so that 64-bit ones go on where they wrap.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SoftnetTotals {
     cpus: BTreeMap<u32, CpuTotals>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct CpuTotals {
     processed: Total,
     dropped: Total,
@@ -46,7 +46,7 @@ struct CpuTotals {
 }
 
 /// A total whose source has 32 bits.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Total {
     last: u32,
     sum: u64,

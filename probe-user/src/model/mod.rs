@@ -8,6 +8,7 @@ pub mod attribution;
 pub mod audit;
 pub mod backlog;
 pub mod build;
+pub mod carried;
 pub mod episode;
 pub mod host;
 pub mod port;
@@ -37,6 +38,7 @@ pub use self::{
 use self::{
     attribution::{Attribution, Ledger},
     audit::{AuditedCounter, Auditor, Residuals},
+    carried::Carried,
     episode::Episodes,
     host::SoftnetTotals,
     process_names::ProcessNames,
@@ -110,16 +112,19 @@ impl Model {
 }
 
 /// What is remembered from sample to sample.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct History {
     ledger: Ledger,
     auditor: Auditor,
     process_names: ProcessNames,
+    /// Two samples make a rate again.
+    #[serde(skip)]
     speedometer: Speedometer,
     softnet: SoftnetTotals,
     series: SeriesHistory,
     episodes: Episodes,
     recorder: Recorder,
+    carried: Carried,
 }
 
 /// What a history knows after a sample.
@@ -142,6 +147,19 @@ impl History {
     #[must_use]
     pub fn new(series: SeriesWishes) -> Self {
         Self { series: SeriesHistory::new(series), ..Self::default() }
+    }
+
+    /// The history that goes on where another daemon with hooks of its own has ended, whose last totals were `carried`.
+    /// What is told by the hooks' counts alone begins anew.
+    #[must_use]
+    pub fn carried_on(self, carried: Carried) -> Self {
+        let (ledger, auditor, speedometer) = Default::default();
+        Self { ledger, auditor, speedometer, carried, ..self }
+    }
+
+    /// Adds to a model what was counted before its hooks were attached.
+    pub fn add_carried(&self, model: &mut Model, findings: &Findings) {
+        self.carried.add_to(model, &findings.processes);
     }
 
     /// Other ports may have series of their own from now on. What was counted stays where it is shown.

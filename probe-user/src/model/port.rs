@@ -58,7 +58,6 @@ impl Port {
     }
 }
 
-#[cfg(test)]
 impl Port {
     /// A port without listeners of which nothing is known.
     pub(crate) fn closed(id: PortId) -> Self {

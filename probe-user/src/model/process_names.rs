@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::port::lowest;
 use crate::sample::{OwnerSample, PortId, Sample};
 
@@ -14,14 +16,14 @@ use crate::sample::{OwnerSample, PortId, Sample};
 const MOST_NAMES: usize = 16_384;
 
 /// The names that are remembered from sample to sample.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ProcessNames {
     names: BTreeMap<PortId, Name>,
     /// How many samples there have been.
     samples: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Name {
     process: Arc<str>,
     /// The last sample in which the port was open.

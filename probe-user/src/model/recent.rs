@@ -16,6 +16,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use self::counts::RecentCounts;
 use super::{Model, Port};
 use crate::sample::PortId;
@@ -32,7 +34,7 @@ const REACH: u64 = 3_600_000_000_000;
 pub const STRETCH_ENTRIES: usize = 16_384;
 
 /// What was counted in a network namespace by the kernel itself, whichever the port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceCounts {
     /// `TcpExt: ListenOverflows`.
     pub listen_overflows: u64,
@@ -43,7 +45,7 @@ pub struct NamespaceCounts {
 }
 
 /// What was counted on the host as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostCounts {
     /// Packets dropped because the CPU's backlog was full, of all CPUs.
     pub softnet_dropped: u64,
@@ -52,7 +54,7 @@ pub struct HostCounts {
 }
 
 /// What was counted between two instants.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Stretch {
     /// Nanoseconds of the monotonic clock.
     begun: u64,
@@ -121,7 +123,7 @@ impl Recent {
 }
 
 /// What is known of a port from the last look.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Known {
     totals: RecentCounts,
     /// The lowest and the highest limit of its listeners, when it last had any.
@@ -131,7 +133,7 @@ struct Known {
 }
 
 /// Remembers what was counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recorder {
     /// Those that have ended, the oldest first.
     ended: VecDeque<Arc<Stretch>>,

@@ -10,6 +10,8 @@ mod state;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::state::{Place, RecommenderState, STATE_VERSION, StateError};
 use crate::sample::PortId;
 
@@ -24,7 +26,7 @@ pub const PORT_BUDGET: usize = 16_384;
 type Hours = Vec<(u64, u64)>;
 
 /// What is remembered of one port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Demands {
     hours: Hours,
     /// When there was a demand last, in seconds since the epoch.
@@ -32,7 +34,7 @@ struct Demands {
 }
 
 /// Remembers demands and recommends backlogs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recommender {
     ports: BTreeMap<PortId, Demands>,
     /// The hour of the last look.

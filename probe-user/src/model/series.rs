@@ -40,11 +40,11 @@ pub struct PortTotals {
 totals!(PortTotals: handshakes, queues);
 
 impl PortTotals {
-    fn of(port: &Port) -> Self {
+    pub(super) fn of(port: &Port) -> Self {
         Self { handshakes: port.handshakes, queues: port.queues.counts.clone() }
     }
 
-    fn of_other(model: &Model) -> Option<Self> {
+    pub(super) fn of_other(model: &Model) -> Option<Self> {
         Some(Self { handshakes: model.other?, queues: model.other_queues.clone() })
     }
 }
@@ -103,8 +103,9 @@ impl Model {
 }
 
 /// The history of all series, fed with every model.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SeriesHistory {
+    #[serde(skip)]
     wishes: SeriesWishes,
     places: Places,
     shares: Shares<PortTotals>,

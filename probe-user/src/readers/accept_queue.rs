@@ -3,11 +3,12 @@ use probe_common::{
     accept_queue::{AcceptQueueCounters, AcceptedCounters},
     queue_peaks::{QueuePeaks, SECOND},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::sample::{PeakSample, QueueState, QueueTotals};
 
 /// What was noted of one listener's queues, summed over the CPUs, or of several listeners.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRow {
     totals: QueueTotals,
     peaks: QueuePeaks,

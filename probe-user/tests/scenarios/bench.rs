@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{
@@ -76,6 +77,27 @@ impl Bench {
     /// Starts a daemon when the namespace exists, and maybe holds traffic, already.
     pub(crate) fn around(namespace: Namespace, setup: &Setup) -> Self {
         Self::between(namespace, Arc::new(setup.start_daemon()), setup)
+    }
+
+    /// With a daemon that somebody else has started.
+    pub(crate) fn of(namespace: Namespace, daemon: Daemon, setup: &Setup) -> Self {
+        Self::between(namespace, Arc::new(daemon), setup)
+    }
+
+    /// Ends the daemon, which nobody else may look at.
+    pub(crate) fn end_daemon(&mut self, signal: Signal) {
+        let daemon = Arc::get_mut(&mut self.daemon).expect("a daemon of its own");
+        daemon.end_with(signal);
+    }
+
+    /// Goes on with the daemon that comes after the one that has ended. Its totals go on, too.
+    pub(crate) fn replace_daemon(&mut self, daemon: Daemon) {
+        self.daemon = Arc::new(daemon);
+    }
+
+    /// What the daemon has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log().text()
     }
 
     fn between(namespace: Namespace, daemon: Arc<Daemon>, setup: &Setup) -> Self {

@@ -25,6 +25,7 @@ pub(crate) mod process;
 pub(crate) mod proof;
 pub(crate) mod queues;
 pub(crate) mod refused_last_ack;
+pub(crate) mod restart;
 pub(crate) mod several_listeners;
 pub(crate) mod syn_queue;
 pub(crate) mod syn_queue_length;
@@ -60,8 +61,13 @@ pub(crate) struct Setup {
 impl Setup {
     /// Starts a daemon, and waits until it is ready.
     pub(crate) fn start_daemon(&self) -> Daemon {
+        Daemon::start(&self.arguments())
+    }
+
+    /// Its arguments.
+    pub(crate) fn arguments(&self) -> Vec<&'static str> {
         // Scenarios look at series of single ports: each has some, however many others there are.
-        Daemon::start(&["--plan", self.plan, "--accounting", self.accounting, "--ports-limit", "100000"])
+        vec!["--plan", self.plan, "--accounting", self.accounting, "--ports-limit", "100000"]
     }
 
     /// The daemon that all scenarios of this set-up share.
@@ -111,6 +117,9 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     attached::every_hook_says_how_it_is_attached,
     load::ten_thousand_listeners_that_come_and_go,
     load::many_handshakes_of_several_listeners_with_pauses,
+    restart::a_daemon_that_is_killed_in_a_flood_has_lost_no_count,
+    restart::totals_go_on_with_other_hooks,
+    restart::a_service_manager_is_told_what_goes_on,
     queues::a_burst_between_two_scrapes_is_seen_at_its_full_height,
     episodes::each_burst_is_an_episode_with_the_kernels_numbers,
     advice::synacks_that_nobody_answers_are_told,

@@ -1,4 +1,5 @@
 //! The drops of one port's sockets over time.
+use serde::{Deserialize, Serialize};
 
 /// What one sample says of one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) enum Progress {
 /// that was counted after may not be. Both bounds are on the drops since the count began plus an
 /// unknown number, the same in both and always: the discarded segments of the first sample that
 /// came too late for its sockets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct DropHistory {
     /// The sockets' drops at the last reading that counted; `None` until there is one.
     last: Option<u32>,

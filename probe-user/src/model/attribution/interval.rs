@@ -27,11 +27,13 @@
 //!   as many as that. Where only one port dropped these are all of the overflows. This too needs
 //!   every drop to be in some port's growth, and then, where discarded segments are known, it says
 //!   the same as the first rule; it is used where they are not.
+use serde::{Deserialize, Serialize};
+
 use super::Attributed;
 use crate::sample::NetstatSample;
 
 /// The namespace's counters around the read of its sockets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bracket {
     /// Before the sockets were read.
     pub(super) before: NetstatSample,

@@ -1,6 +1,8 @@
 //! One network namespace: its ports' histories and the checkpoint that conclusions are drawn from.
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Attributed, Unattributed,
     drops::{DropHistory, PortReading, Progress},
@@ -34,7 +36,7 @@ pub(super) struct Observation<'a> {
 }
 
 /// The history of one namespace.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NamespaceLedger {
     ports: BTreeMap<PortId, Port>,
     /// `None` until the first sample in which it was read completely.
@@ -47,7 +49,7 @@ pub(super) struct NamespaceLedger {
 }
 
 /// One port of the namespace.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Port {
     history: DropHistory,
     /// The history as of the checkpoint.
@@ -60,7 +62,7 @@ struct Port {
 
 /// The counters of the namespace, from its first sample or, if it was born while watched, from its
 /// birth.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Life {
     /// Where the counts begin.
     base: NetstatSample,

@@ -1,9 +1,10 @@
 //! What of a port's totals an episode is made of, and how much of it was between two samples.
 use super::LossCause;
 use crate::model::Port;
+use serde::{Deserialize, Serialize};
 
 /// Totals of one port, or what they have grown by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) connections_refused: Option<u64>,
     /// Because the accept queue was full.

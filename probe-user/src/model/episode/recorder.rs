@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Episode, LOSS_EPISODE_NOT_RECORDED, MOST_EPISODES, QUIET, counts::Counts};
 use crate::{
     model::{Listener, Model, Peaks, Port},
@@ -13,7 +15,7 @@ use crate::{
 };
 
 /// What is remembered from sample to sample.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::model) struct Episodes {
     /// When the last sample with counts was taken; `None` before the first.
     before: Option<Instants>,
@@ -28,21 +30,21 @@ pub(in crate::model) struct Episodes {
 }
 
 /// A port in the last sample.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     counts: Counts,
     limits: Option<Limits>,
 }
 
 /// Accept queue limits of a port's listeners.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Limits {
     fullest: u32,
     lowest: u32,
 }
 
 /// An episode that may become longer. Times are nanoseconds of the monotonic clock.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct GoingOn {
     episode: Arc<Episode>,
     begun_at: u64,

@@ -1,6 +1,7 @@
 //! Numbers that are counted over a while, and where in a model their totals are.
 use super::{HostCounts, NamespaceCounts};
 use crate::model::{Histogram, Model, Namespace, Port};
+use serde::{Deserialize, Serialize};
 
 /// How many buckets of accept waits there are.
 const WAITS: usize = probe_common::accept_queue::WAIT_BUCKETS;
@@ -32,7 +33,7 @@ macro_rules! recent_counts {
     ($($(#[$documentation:meta])* $field:ident = $total:expr,)+) => {
         /// What was counted at one port. Whether a number is known at all, its total in the model tells:
         /// what is not known is 0 here.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct RecentCounts {
             $($(#[$documentation])* pub $field: u64,)+
             /// How long accepted connections had waited, in the buckets of the histogram.

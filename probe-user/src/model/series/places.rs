@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     model::{Handshakes, totals::Totals},
     sample::PortId,
@@ -49,7 +51,7 @@ pub(super) struct Candidate {
 }
 
 /// The ports that have series of their own, each with the time of its last activity.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Places {
     taken: BTreeMap<PortId, Duration>,
 }

@@ -5,10 +5,12 @@
 //! is right: it never sees a count twice, and no series that exists goes back.
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{model::totals::Totals, sample::PortId};
 
 /// The parts of all ports, and the sum that `other` shows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Shares<T> {
     ports: BTreeMap<PortId, Share<T>>,
     /// Everything that was counted in no port's own series.
@@ -27,7 +29,7 @@ impl<T: Totals> Default for Shares<T> {
 }
 
 /// One port's totals in two parts. Most ports never change sides: a part that is nothing takes no memory.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Share<T> {
     own: bool,
     shown: Option<Box<T>>,

@@ -6,6 +6,7 @@ pub(crate) mod io_uring;
 pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod service_manager;
 pub(crate) mod sockets;
 pub(crate) mod trials;
 pub(crate) mod verdicts;

@@ -39,6 +39,12 @@ impl Listener {
         Self::listen(socket_in(namespace, address), address, backlog)
     }
 
+    /// The same listener, for another thread.
+    pub(crate) fn another_hold(&self) -> Self {
+        let socket = self.socket.try_clone().expect("a descriptor");
+        Self { socket, address: self.address, backlog: self.backlog }
+    }
+
     /// Opens one on this port, which it shares with every other listener that is opened so.
     pub(crate) fn open_shared(namespace: &Namespace, address: SocketAddr, backlog: u32) -> Self {
         let socket = socket_in(namespace, address);
