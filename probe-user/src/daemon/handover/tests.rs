@@ -1,8 +1,16 @@
 //! States as one daemon leaves them and the next one finds them.
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use probe_common::handshake::HandshakeCounters;
+
 use super::*;
 use crate::{
-    model::{Model, series::SeriesWishes},
-    plan::outcome::Coverage,
+    model::{Model, Rates, series::SeriesWishes},
+    plan::outcome::{Accounting, Coverage},
+    sample::{
+        HookSample, HostSample, Instants, ListenerSample, NamespaceSample, NetstatSample, OwnerSample,
+        PortId, Sample, SoftnetSample,
+    },
 };
 
 fn keeper() -> Keeper {
@@ -44,7 +52,7 @@ fn the_last_state_that_is_whole_is_the_one_that_counts() {
     // The daemon is killed while it writes: at whatever byte, the state before is there.
     let [even, _] = &keeper.slots;
     let length = even.metadata().unwrap().len();
-    for written in (0..length).rev() {
+    for written in (0..length).rev().step_by(7) {
         even.set_len(written).unwrap();
         assert_eq!(found(&keeper).unwrap().header.sequence, 3, "{written} of {length} bytes");
     }
@@ -89,5 +97,95 @@ fn bytes_that_are_no_state_are_none() {
         keeper.slots[0].set_len(0).unwrap();
         keeper.slots[0].write_all_at(text.as_bytes(), 0).unwrap();
         assert!(found(&keeper).is_none(), "{text:?}");
+    }
+}
+
+/// A sample of one port whose listener overflows, the `number`th.
+fn sample(number: u64) -> Sample {
+    let id = PortId { netns: 1, address: [127, 0, 0, 1].into(), port: 80 };
+    let counters = HandshakeCounters {
+        established: 10 * number,
+        listen_drops: 3 * number * number,
+        syn_dropped_accept_queue_full: 3 * number * number,
+        connections_refused: number * number,
+        listeners_opened: 1,
+        ..HandshakeCounters::default()
+    };
+    let drops = u32::try_from(3 * number * number).unwrap();
+    let netstat = NetstatSample {
+        listen_overflows: u64::from(drops),
+        listen_drops: u64::from(drops),
+        ..NetstatSample::default()
+    };
+    let (accept_queue_length, accept_queue_limit) = (5, 4);
+    let listener = ListenerSample {
+        address: id.address,
+        port: id.port,
+        accept_queue_length,
+        accept_queue_limit,
+        drops,
+        inode: 7,
+    };
+    Sample {
+        taken: Instants { monotonic: number * 20_000_000_000, unix_seconds: 1.7e9 },
+        hooks: Some(HookSample {
+            ports: BTreeMap::from([(id, counters)]),
+            ports_before: BTreeMap::from([(id, counters)]),
+            ..HookSample::default()
+        }),
+        namespaces: vec![NamespaceSample {
+            netns: 1,
+            listeners: Some(vec![listener]),
+            netstat_before: Some(netstat),
+            netstat_after: Some(netstat),
+            ..NamespaceSample::default()
+        }],
+        host: HostSample {
+            softnet: Some(vec![SoftnetSample {
+                cpu: 0,
+                processed: u32::MAX.wrapping_add(u32::try_from(number).unwrap()),
+                dropped: 0,
+                time_squeeze: 0,
+            }]),
+            ..HostSample::default()
+        },
+        owners: BTreeMap::from([(
+            7,
+            Arc::new(OwnerSample { pid: 1, process: "java".to_owned(), ..OwnerSample::default() }),
+        )]),
+        ..Sample::default()
+    }
+}
+
+/// All that a history makes of a sample, but for rates, which take two.
+fn told(history: &mut History, sample: &Sample, plan: &PlanOutcome) -> Model {
+    let findings = history.observe(sample, &plan.coverage);
+    let mut model = Model::new(sample, plan, &findings);
+    history.add_carried(&mut model, &findings);
+    history.share_out_series(&mut model, Duration::from_nanos(sample.taken.monotonic));
+    history.note_episodes(&mut model, &sample.taken);
+    history.note_recent(&mut model, sample.taken.monotonic);
+    model.ports.iter_mut().for_each(|port| port.rates = Rates::default());
+    model
+}
+
+#[test]
+fn a_history_that_was_saved_goes_on_as_if_nobody_had_ended() {
+    for accounting in [Accounting::KernelCounters, Accounting::SocketDrops] {
+        let coverage = Coverage { accounting, ..Coverage::EVERYTHING };
+        let plan = PlanOutcome { hooks: Vec::new(), coverage };
+        let mut untouched = History::new(SeriesWishes::default());
+        let mut restored = History::new(SeriesWishes::default());
+        for number in 1..40 {
+            let expected = told(&mut untouched, &sample(number), &plan);
+            let model = told(&mut restored, &sample(number), &plan);
+            assert_eq!(model, expected, "{accounting:?}, sample {number}");
+            let mut bytes = Vec::new();
+            write(&mut bytes, &restored).unwrap();
+            restored = next(&mut bytes.as_slice()).unwrap();
+        }
+        let last = told(&mut restored, &sample(40), &plan);
+        assert!(!last.episodes.is_empty(), "{accounting:?}: the traffic is to have an episode");
+        assert_eq!(last.ports[0].process.as_deref(), Some("java"));
     }
 }
