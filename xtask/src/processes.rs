@@ -1,7 +1,7 @@
 //! Starting other programs: each failure is one line that names the command.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -49,6 +49,35 @@ pub(crate) fn succeeds_within(command: &mut Command, deadline: Duration) -> bool
                 return false;
             }
         }
+    }
+}
+
+/// A child process that ends with whoever holds it.
+pub(crate) struct Kept(pub(crate) Child);
+
+impl Kept {
+    /// Asks it to end, as a service manager does, and waits; in the end it is made to.
+    pub(crate) fn stop(mut self, patience: Duration) -> Result<()> {
+        if let Some(id) = rustix::process::Pid::from_raw(i32::try_from(self.0.id())?) {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        }
+        let started = Instant::now();
+        while started.elapsed() < patience {
+            if self.0.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(()) // drop kills it
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is all we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
