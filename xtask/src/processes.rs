@@ -82,7 +82,7 @@ impl Drop for Kept {
 }
 
 /// If xtask is killed outright, no destructor runs: then the kernel ends the child. Take it before anything
-/// but arguments and variables is set.
+/// but arguments, variables and the folder is set.
 pub(crate) fn tied_to_this_process(command: Command) -> Command {
     // busybox's own cannot do it.
     let is_busybox = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.ends_with("busybox"));
@@ -91,6 +91,9 @@ pub(crate) fn tied_to_this_process(command: Command) -> Command {
     };
     let mut tied = Command::new(setpriv);
     tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        tied.current_dir(folder);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => tied.env(name, value),

@@ -88,6 +88,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The last line that each program said, for a failure that nobody explains.
     pub(super) fn last_words(&self) -> String {
         let names = ["daemon", "prometheus", "alertmanager"];
