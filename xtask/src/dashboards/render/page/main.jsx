@@ -12,6 +12,7 @@ import { ask, replaceIn } from "./prometheus.js";
 import { fillRegistries, properties, unknownIn } from "./registries.js";
 import { Content, hasValues, isKnown } from "./panels.jsx";
 
+// In pixels: a column of 24, a line of the grid, and what is left free between panels.
 const [COLUMN, LINE, GAP] = [1640 / 24, 38, 8];
 const theme = createTheme({ colors: { mode: "light" } });
 const stage = await (await fetch("stage.json")).json();
@@ -35,10 +36,9 @@ function Panel({ panel, frames, width, height }) {
     problems.push(`${panel.title}: ${error}`);
     return `${error}`;
   };
-  const isText = panel.type === "text";
   return (
     <PanelChrome title={panel.title} description={panel.description} width={width} height={height}
-      padding={isText ? "md" : panel.type === "table" ? "none" : "md"}>
+      padding={panel.type === "table" ? "none" : "md"}>
       {(innerWidth, innerHeight) => (
         <div data-content style={{ width: innerWidth, height: innerHeight, display: "flex", overflow: "hidden" }}>
           <ErrorBoundary>
@@ -122,9 +122,10 @@ async function draw() {
   const missing = () => board.panels.filter(({ id }) => answers.has(id)).map((panel) => [panel, missingIn(panel, answers.get(panel.id))])
     .filter(([, problem]) => problem);
   const deadline = performance.now() + 15_000;
-  // A plot is painted some frames after it is there.
-  while (missing().length > 0 && performance.now() < deadline) await new Promise(requestAnimationFrame);
-  await new Promise((done) => setTimeout(done, 300));
+  const frame = () => new Promise(requestAnimationFrame);
+  // A plot is painted some frames after it is there, and what is around it in the one after that.
+  while (missing().length > 0 && performance.now() < deadline) await frame();
+  await frame();
   problems.push(...missing().map(([panel, problem]) => `${panel.title}: ${problem}`));
   const withData = board.panels.filter(({ id }) => answers.has(id) && hasValues(answers.get(id))).length;
   return { panels: answers.size, withData, problems };

@@ -13,9 +13,8 @@ function NoData({ panel }) {
 }
 
 function Lines({ panel, frames, stage, width, height }) {
-  const timeRange = stage.range;
   return (
-    <TimeSeries frames={frames} structureRev={1} width={width} height={height} timeRange={timeRange} timeZone="utc"
+    <TimeSeries frames={frames} structureRev={1} width={width} height={height} timeRange={stage.range} timeZone="utc"
       legend={panel.options.legend} options={panel.options} />
   );
 }
@@ -68,7 +67,7 @@ function Rows({ panel, frames, stage, width, height }) {
 
 function Heat({ panel, frames, width, height }) {
   const theme = useTheme2();
-  const { format } = { format: frames[0].fields[1].display };
+  const format = frames[0].fields[1].display;
   const most = Math.max(...frames.flatMap(values));
   const label = 90;
   const cell = (value, key) => {
