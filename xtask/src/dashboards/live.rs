@@ -3,7 +3,7 @@
 //! A program with a backlog that was cut to four stops accepting for two seconds while twelve clients come. Exactly one page
 //! has to come of it, with all that it is to say, and exactly one word that it is over. All of it is in a network namespace of its own.
 //!
-//! When the page is there, every expression is asked of this Prometheus, and the dashboards are drawn with its answers.
+//! When the page is there, every expression is asked of this Prometheus; in the end the dashboards are drawn as of that time.
 
 mod http;
 mod questions;
@@ -92,14 +92,15 @@ fn play(daemon: &Path, arguments: &Arguments) -> Result<()> {
     let ear = Ear::open(stage::WEBHOOK)?;
     let stage = Stage::open(&setup::prometheus()?, daemon, arguments.real_time)?;
     let pictures = arguments.pictures.clone().unwrap_or_else(|| stage.folder().join("pictures"));
-    let outcome = story(&ear, arguments.real_time, &pictures);
+    let outcome = story(&ear, arguments.real_time).and_then(|span| draw(span, &pictures));
     if outcome.is_err() {
         println!("{}", stage.last_words());
     }
     outcome
 }
 
-fn story(ear: &Ear, in_real_time: bool, pictures: &Path) -> Result<()> {
+/// Gives the time from the beginning to the page.
+fn story(ear: &Ear, in_real_time: bool) -> Result<Span> {
     // A scrape and an evaluation, twice over; and the window with what it takes to be told its end.
     let (reaction, window, scrape) = if in_real_time { (90, 1020, 15) } else { (30, 120, 2) };
     // The daemon sees all of the host: somebody else may use the same port elsewhere.
@@ -122,8 +123,9 @@ fn story(ear: &Ear, in_real_time: bool, pictures: &Path) -> Result<()> {
     let page = status("firing").into_iter().next().context("the page is gone")?;
     check_page(&page)?;
     wait("the daemon's verdict is scraped", reaction, advised)?;
-    look(Span { from: opened, to: seconds_since_1970(), scrape }, pictures)?;
-    println!("{:6.1} s: every expression is asked, every dashboard is drawn", began.elapsed().as_secs_f64());
+    let span = Span { from: opened, to: seconds_since_1970(), scrape };
+    ask(span)?;
+    println!("{:6.1} s: every expression is asked", began.elapsed().as_secs_f64());
     wait("the page ends", window, || Ok(!status("resolved").is_empty()))?;
     println!("{:6.1} s: it is over", began.elapsed().as_secs_f64());
     // Whoever would tell it twice has had the time.
@@ -137,21 +139,21 @@ fn story(ear: &Ear, in_real_time: bool, pictures: &Path) -> Result<()> {
     println!("dashboards: one page and one end of it");
     println!("{}", http::text(&page.alert, "/annotations/summary"));
     println!("{}", http::text(&page.alert, "/annotations/description"));
-    Ok(())
+    Ok(span)
 }
 
-/// What somebody sees who is woken up by the page.
-fn look(span: Span, pictures: &Path) -> Result<()> {
+/// Asks every expression at the time of the page.
+fn ask(span: Span) -> Result<()> {
     let problems = questions::ask(&super::catalogue()?, span)?;
     problems.iter().for_each(|problem| println!("{problem}"));
-    let port = PORT.to_string();
-    let Span { from, to, scrape } = span;
-    render::draw(
-        &super::files(),
-        &Scene { prometheus: stage::PROMETHEUS, from, to, scrape, port: &port },
-        pictures,
-    )?;
     if problems.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
+}
+
+/// Draws the dashboards as of the time of the page, but not at that time: it takes all processors, and scrapes that come too
+/// late end an alert.
+fn draw(Span { from, to, scrape }: Span, pictures: &Path) -> Result<()> {
+    let scene = Scene { prometheus: stage::PROMETHEUS, from, to, scrape, port: &PORT.to_string() };
+    render::draw(&super::files(), &scene, pictures)
 }
 
 fn seconds_since_1970() -> u64 {
