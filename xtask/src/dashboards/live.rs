@@ -136,9 +136,8 @@ fn story(ear: &Ear, in_real_time: bool) -> Result<Span> {
         ear.told_of(ALERT, &PORT.to_string(), &netns).iter().for_each(|told| println!("{}", told.alert));
         bail!("{firing} pages and {resolved} ends of it were sent, not one each");
     }
-    println!("dashboards: one page and one end of it");
-    println!("{}", http::text(&page.alert, "/annotations/summary"));
-    println!("{}", http::text(&page.alert, "/annotations/description"));
+    let text = |name: &str| http::text(&page.alert, &format!("/annotations/{name}")).to_owned();
+    println!("dashboards: one page and one end of it\n{}\n{}", text("summary"), text("description"));
     Ok(span)
 }
 
