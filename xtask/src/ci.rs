@@ -9,7 +9,7 @@ pub(crate) fn run() -> Result<()> {
     step("setup", || setup::run(&setup::Arguments::default()))?;
     step("lint", || lint::run(&lint::Arguments { install: true }))?;
     step("metrics-docs", || metrics_docs::run(&metrics_docs::Arguments { check: true }))?;
-    step("dashboards check", dashboards::check)?;
+    step("dashboards check", || dashboards::check::run(&dashboards::check::Arguments::default()))?;
     // Last: it ends with the summary line.
     step("test", || test::run(&test::Arguments::default()))
 }

@@ -1,7 +1,7 @@
 //! Starting other programs: each failure is one line that names the command.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -52,8 +52,37 @@ pub(crate) fn succeeds_within(command: &mut Command, deadline: Duration) -> bool
     }
 }
 
+/// A child process that ends with whoever holds it.
+pub(crate) struct Kept(pub(crate) Child);
+
+impl Kept {
+    /// Asks it to end, as a service manager does, and waits; in the end it is made to.
+    pub(crate) fn stop(mut self, patience: Duration) -> Result<()> {
+        if let Some(id) = rustix::process::Pid::from_raw(i32::try_from(self.0.id())?) {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        }
+        let started = Instant::now();
+        while started.elapsed() < patience {
+            if self.0.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(()) // drop kills it
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is all we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// If xtask is killed outright, no destructor runs: then the kernel ends the child. Take it before anything
-/// but arguments and variables is set.
+/// but arguments, variables and the folder is set.
 pub(crate) fn tied_to_this_process(command: Command) -> Command {
     // busybox's own cannot do it.
     let is_busybox = |path: &PathBuf| path.canonicalize().is_ok_and(|real| real.ends_with("busybox"));
@@ -62,6 +91,9 @@ pub(crate) fn tied_to_this_process(command: Command) -> Command {
     };
     let mut tied = Command::new(setpriv);
     tied.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        tied.current_dir(folder);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => tied.env(name, value),

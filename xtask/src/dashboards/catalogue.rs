@@ -18,6 +18,8 @@ pub(crate) struct Metric {
     labels: BTreeSet<String>,
     /// The text, in which the values of labels are named.
     meaning: String,
+    /// Whether every daemon has it, whatever its plan.
+    everywhere: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,10 @@ impl Catalogue {
         let mut metrics = BTreeMap::new();
         for line in document.lines().filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            let [_, name, kind, labels, meaning, ..] = cells.as_slice() else {
-                bail!("docs/METRICS.md: a row without the columns metric, type, labels, meaning: {line}");
+            let [_, name, kind, labels, meaning, plans, ..] = cells.as_slice() else {
+                bail!(
+                    "docs/METRICS.md: a row without the columns metric, type, labels, meaning, plans: {line}"
+                );
             };
             let kind = match *kind {
                 "counter" => Kind::Counter,
@@ -60,7 +64,8 @@ impl Catalogue {
             let labels = labels.split(',').map(|label| label.trim().trim_matches('`'));
             let labels = labels.filter(|label| *label != "none").map(str::to_owned).collect();
             let meaning = meaning.replace('\\', "");
-            metrics.insert(name.trim_matches('`').to_owned(), Metric { kind, labels, meaning });
+            let everywhere = *plans == "every host";
+            metrics.insert(name.trim_matches('`').to_owned(), Metric { kind, labels, meaning, everywhere });
         }
         if metrics.is_empty() {
             bail!("docs/METRICS.md: no table of metrics in it; remedy: cargo xtask metrics-docs");
@@ -71,6 +76,11 @@ impl Catalogue {
     /// Every metric's name.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.metrics.keys().map(String::as_str)
+    }
+
+    /// Metrics that every daemon has, whatever its plan.
+    pub(crate) fn everywhere(&self) -> impl Iterator<Item = &str> {
+        self.metrics.iter().filter(|(_, metric)| metric.everywhere).map(|(name, _)| name.as_str())
     }
 
     /// What a name in an expression stands for.
@@ -137,6 +147,7 @@ mod tests {
         assert!(!counter.has_label("le") && !counter.has_label("none"));
         assert!(catalogue.find("process_open_fds").is_some());
         assert!(catalogue.find("tcp_backlog_b_total").is_none());
+        assert_eq!(catalogue.everywhere().collect::<Vec<_>>(), ["process_open_fds", "tcp_backlog_a_total"]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn now() -> Row {
                 .value(&losing, "")
                 .thresholds("green", &[(1.0, "red")]),
             stat(
-                "Ports that lost connections",
+                "Lost some within 15 minutes",
                 "Ports with a verdict of the severity losing: what the daemon saw within the last quarter of an hour.",
                 "short",
             )
@@ -75,7 +75,7 @@ fn worst() -> Row {
     let lost = table(
         "Ports that lost connections in the time range",
         &format!("The worst first; a click on a port opens its page. {PLANS}"),
-        "short",
+        "none",
     )
     .column(&losers, "refused", &[whole()])
     .column(
@@ -88,6 +88,7 @@ fn worst() -> Row {
     .column(&where_lost(&of_port("tcp_backlog_accept_queue_limit", "HOST")), "limit", &[whole()])
     .column(&where_lost(&of_port("tcp_backlog_backlog_recommended", "HOST")), "recommended", &[whole()])
     .worst_first("refused")
+    .or_else("nothing was refused")
     .link("port", "The port", PORT_PAGE);
     let wrong = table(
         "What is wrong",
@@ -97,6 +98,7 @@ fn worst() -> Row {
     )
     .column(&verdicts("HOST"), "how bad", &looks::severity())
     .worst_first("how bad")
+    .or_else("nothing is wrong")
     .values_first()
     .link("port", "The port", PORT_PAGE);
     row("The worst first", vec![lost.done(), wrong.done()])
@@ -157,6 +159,7 @@ fn queues() -> Row {
                 "{{instance}} {{address}} {{port}} {{process}}",
             )
             .default("max", json!(1))
+            .default("decimals", json!(0))
             .thresholds("green", &looks::FILL),
             timeseries(
                 "The ten fullest accept queues over time",
@@ -187,6 +190,7 @@ fn limits() -> Row {
     .column(&clamped("tcp_backlog_backlog_attainable"), "a restart would give", &[whole()])
     .column(&clamped("tcp_backlog_backlog_recommended"), "recommended", &[whole()])
     .worst_first("recommended")
+    .or_else("none, or not measured on these hosts")
     .link("port", "The port", PORT_PAGE)
     .size(24, 8)
     .done();

@@ -2,37 +2,43 @@
 //!
 //! A program with a backlog that was cut to four stops accepting for two seconds while twelve clients come. Exactly one page
 //! has to come of it, with all that it is to say, and exactly one word that it is over. All of it is in a network namespace of its own.
+//!
+//! When the page is there, every expression is asked of this Prometheus; in the end the dashboards are drawn as of that time.
 
 mod http;
+mod questions;
+mod quiet;
 mod stage;
+mod traffic;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use self::http::{Ear, Told};
+use self::questions::Span;
 use self::stage::Stage;
-use crate::{build, processes, setup};
+use self::traffic::{BACKLOG, CLIENTS, PORT, Shop};
+use super::render::{self, Scene};
+use crate::{AlreadyReported, build, processes, setup, workspace};
 
 const ALERT: &str = "TcpBacklogAcceptQueueOverflow";
-const PORT: u16 = 18_080;
-const BACKLOG: u32 = 4;
-const CLIENTS: usize = 12;
-const STALL: Duration = Duration::from_secs(2);
-const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
-/// Plays an overflow of two seconds on the real daemon, Prometheus and Alertmanager: one page, and the end of it
-#[derive(clap::Args)]
+/// Plays an overflow of two seconds on the real daemon, Prometheus and Alertmanager: one page, and the end of it. Asks every
+/// expression meanwhile, and draws the dashboards
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// This daemon instead of one that is built
     #[arg(long)]
     daemon: Option<PathBuf>,
+    /// Leave the pictures of the dashboards in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
     /// With the windows and intervals as they are: 15 minutes instead of 2
     #[arg(long)]
     real_time: bool,
@@ -41,52 +47,70 @@ pub(crate) struct Arguments {
     inside: bool,
 }
 
+impl Arguments {
+    /// With shorter windows, and without keeping pictures.
+    pub(super) fn fast(daemon: Option<PathBuf>) -> Self {
+        Self { daemon, ..Self::default() }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let daemon = match &arguments.daemon {
         Some(daemon) => daemon.canonicalize().with_context(|| format!("no {}", daemon.display()))?,
         None => build::daemon(false, false)?,
     };
-    if arguments.inside { play(&daemon, arguments.real_time) } else { enter(&daemon, arguments.real_time) }
+    if arguments.inside { play(&daemon, arguments) } else { enter(&daemon, arguments) }
 }
 
 /// Runs this command again in a network and a mount namespace of its own, which are gone when it ends.
-fn enter(daemon: &Path, in_real_time: bool) -> Result<()> {
+fn enter(daemon: &Path, arguments: &Arguments) -> Result<()> {
     // With a folder for /usr/share, which nobody outside of the mount namespace sees.
     const SCRIPT: &str = "\"$0\" ip link set lo up || exit 1; share=$1; shift; \
                           test -z \"$share\" || \"$0\" mount --bind \"$share\" /usr/share || exit 1; exec \"$@\"";
-    // What can take long is done before anything is started.
+    ensure!(
+        workspace::is_root(),
+        "dashboards: the play needs root: it loads BPF programs and makes a network namespace"
+    );
+    // What can take long is done before anything is started, and while there is a network.
     let share = setup::prometheus()?.share.unwrap_or_default();
     let busybox = setup::busybox()?;
+    render::prepare()?;
     let mut command = Command::new(&busybox);
     command.args(["unshare", "-n", "-m"]).arg(&busybox).args(["sh", "-c", SCRIPT]).arg(&busybox).arg(share);
     command.arg(std::env::current_exe()?).args(["dashboards", "live", "--inside", "--daemon"]).arg(daemon);
-    if in_real_time {
+    if let Some(pictures) = &arguments.pictures {
+        command.arg("--pictures").arg(pictures);
+    }
+    if arguments.real_time {
         command.arg("--real-time");
     }
-    processes::run(&mut processes::tied_to_this_process(command))
-        .context("dashboards: the play failed (it needs root)")
+    // What failed it has said itself.
+    processes::run(&mut processes::tied_to_this_process(command)).map_err(|_| AlreadyReported.into())
 }
 
-fn play(daemon: &Path, in_real_time: bool) -> Result<()> {
+fn play(daemon: &Path, arguments: &Arguments) -> Result<()> {
     let ear = Ear::open(stage::WEBHOOK)?;
-    let stage = Stage::open(&setup::prometheus()?, daemon, in_real_time)?;
-    let outcome = story(&ear, in_real_time);
+    let stage = Stage::open(&setup::prometheus()?, daemon, arguments.real_time)?;
+    let pictures = arguments.pictures.clone().unwrap_or_else(|| stage.folder().join("pictures"));
+    let outcome = story(&ear, arguments.real_time).and_then(|span| draw(span, &pictures));
     if outcome.is_err() {
         println!("{}", stage.last_words());
     }
     outcome
 }
 
-fn story(ear: &Ear, in_real_time: bool) -> Result<()> {
+/// Gives the time from the beginning to the page.
+fn story(ear: &Ear, in_real_time: bool) -> Result<Span> {
     // A scrape and an evaluation, twice over; and the window with what it takes to be told its end.
-    let (reaction, window) = if in_real_time { (90, 1020) } else { (30, 120) };
+    let (reaction, window, scrape) = if in_real_time { (90, 1020, 15) } else { (30, 120, 2) };
     // The daemon sees all of the host: somebody else may use the same port elsewhere.
     let netns = own_netns()?;
-    let server = listen()?;
+    let shop = Shop::open()?;
     wait("the daemon, Prometheus and Alertmanager answer", 60, everybody_is_ready)?;
-    wait("the port is seen without a loss", reaction, || seen(&netns))?;
+    let opened = seconds_since_1970();
+    wait("the port is seen without a loss", reaction + 10 * scrape, || seen(&netns))?;
     let began = Instant::now();
-    let clients = overflow(&server);
+    let clients = shop.overflow();
     println!("{:6.1} s: {CLIENTS} clients met a backlog of {BACKLOG}, and nobody accepted", 0.0);
     wait("the alert fires in Prometheus", reaction, || fires(&netns))?;
     println!("{:6.1} s: the alert fires", began.elapsed().as_secs_f64());
@@ -98,30 +122,41 @@ fn story(ear: &Ear, in_real_time: bool) -> Result<()> {
     println!("{:6.1} s: the page is there", began.elapsed().as_secs_f64());
     let page = status("firing").into_iter().next().context("the page is gone")?;
     check_page(&page)?;
+    wait("the daemon's verdict is scraped", reaction, advised)?;
+    let span = Span { from: opened, to: seconds_since_1970(), scrape };
+    ask(span)?;
+    println!("{:6.1} s: every expression is asked", began.elapsed().as_secs_f64());
     wait("the page ends", window, || Ok(!status("resolved").is_empty()))?;
     println!("{:6.1} s: it is over", began.elapsed().as_secs_f64());
     // Whoever would tell it twice has had the time.
     thread::sleep(Duration::from_secs(reaction));
     let (firing, resolved) = (status("firing").len(), status("resolved").len());
-    drop((clients, server));
+    drop(clients);
     if (firing, resolved) != (1, 1) {
         ear.told_of(ALERT, &PORT.to_string(), &netns).iter().for_each(|told| println!("{}", told.alert));
         bail!("{firing} pages and {resolved} ends of it were sent, not one each");
     }
-    println!("dashboards: one page and one end of it");
-    println!("{}", http::text(&page.alert, "/annotations/summary"));
-    println!("{}", http::text(&page.alert, "/annotations/description"));
-    Ok(())
+    let text = |name: &str| http::text(&page.alert, &format!("/annotations/{name}")).to_owned();
+    println!("dashboards: one page and one end of it\n{}\n{}", text("summary"), text("description"));
+    Ok(span)
 }
 
-/// A listener whose backlog the kernel cuts.
-fn listen() -> Result<TcpListener> {
-    let set = |value: &str| fs::write(SOMAXCONN, value).with_context(|| format!("cannot write {SOMAXCONN}"));
-    let before = fs::read_to_string(SOMAXCONN)?;
-    set(&BACKLOG.to_string())?;
-    let server = TcpListener::bind(("127.0.0.1", PORT));
-    set(before.trim())?;
-    Ok(server?)
+/// Asks every expression at the time of the page.
+fn ask(span: Span) -> Result<()> {
+    let problems = questions::ask(&super::catalogue()?, span)?;
+    problems.iter().for_each(|problem| println!("{problem}"));
+    if problems.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
+}
+
+/// Draws the dashboards as of the time of the page, but not at that time: it takes all processors, and scrapes that come too
+/// late end an alert.
+fn draw(Span { from, to, scrape }: Span, pictures: &Path) -> Result<()> {
+    let scene = Scene { prometheus: stage::PROMETHEUS, from, to, scrape, port: &PORT.to_string() };
+    render::draw(&super::files(), &scene, pictures)
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn everybody_is_ready() -> Result<bool> {
@@ -137,12 +172,18 @@ fn own_netns() -> Result<String> {
     Ok(number)
 }
 
-/// Whether Prometheus knows the port, and no loss of it.
+/// Whether Prometheus has known the port for ten scrapes, and no loss of it.
 fn seen(netns: &str) -> Result<bool> {
-    let selector = format!("%7Bport=%22{PORT}%22,netns=%22{netns}%22%7D");
-    let query = format!("/api/v1/query?query=port:tcp_backlog_accept_queue_overflows:sum{selector}");
-    let answer = http::get(stage::PROMETHEUS, &query)?;
+    let lost = "port:tcp_backlog_accept_queue_overflows:sum";
+    let port = format!("{lost}{{port=\"{PORT}\",netns=\"{netns}\"}}");
+    let query = http::encoded(&format!("{port} == 0 and count_over_time({port}[1h]) >= 10"));
+    let answer = http::get(stage::PROMETHEUS, &format!("/api/v1/query?query={query}"))?;
     Ok(http::text(&answer, "/data/result/0/value/1") == "0")
+}
+
+fn advised() -> Result<bool> {
+    let answer = http::get(stage::PROMETHEUS, "/api/v1/query?query=tcp_backlog_advice")?;
+    Ok(answer.pointer("/data/result/0").is_some())
 }
 
 fn fires(netns: &str) -> Result<bool> {
@@ -157,19 +198,6 @@ fn fires(netns: &str) -> Result<bool> {
     ];
     let is_it = |alert: &Value| wanted.iter().all(|(pointer, value)| http::text(alert, pointer) == *value);
     Ok(alerts.iter().any(is_it))
-}
-
-/// Clients come while nobody accepts, for two seconds; then everybody is served.
-fn overflow(server: &TcpListener) -> Vec<TcpStream> {
-    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
-    let clients = (0..CLIENTS).map(|_| thread::spawn(move || TcpStream::connect_timeout(&address, STALL)));
-    let clients: Vec<_> = clients.collect();
-    let mut connected: Vec<TcpStream> =
-        clients.into_iter().filter_map(|client| client.join().ok()?.ok()).collect();
-    let accepted: Vec<TcpStream> =
-        (0..connected.len()).filter_map(|_| Some(server.accept().ok()?.0)).collect();
-    connected.extend(accepted);
-    connected
 }
 
 /// Whoever is woken up has to be told where, whose, why, and what to do.

@@ -46,7 +46,12 @@ pub(super) const FILL: [(f64, &str); 2] = [(0.7, "orange"), (1.0, "red")];
 pub(super) fn severity() -> Vec<Property> {
     let word = |text: &str, color: &str, index: u8| json!({ "text": text, "color": color, "index": index });
     let options = json!({ "3": word("losing", "red", 0), "2": word("warning", "orange", 1), "1": word("notice", "blue", 2) });
-    vec![("mappings", json!([{ "type": "value", "options": options }])), coloured()]
+    vec![("mappings", json!([{ "type": "value", "options": options }])), coloured(), width(110)]
+}
+
+/// So many pixels for a column whose words are short, for the sake of the others.
+pub(super) fn width(pixels: u32) -> Property {
+    ("custom.width", json!(pixels))
 }
 
 /// Yes is good, no is bad.

@@ -24,7 +24,7 @@ pub(super) fn refused_anywhere(over: &str, range: &str) -> String {
 /// A peak is one listener's, a limit the sum over the listeners of a port: it is divided by their number.
 pub(super) fn fill(matchers: &str) -> String {
     format!(
-        "max by (WHO) (tcp_backlog_accept_queue_peak{{{matchers}, window=\"60s\"}})\n  \
+        "max by (WHO) (tcp_backlog_accept_queue_peak{{{matchers}}})\n  \
            / (max by (WHO) (tcp_backlog_accept_queue_limit{{{matchers}}} > 0) / max by (WHO) (tcp_backlog_listeners{{{matchers}}} > 0))\n\
          or\n\
          max by (WHO) (tcp_backlog_accept_queue_length{{{matchers}}}) / max by (WHO) (tcp_backlog_accept_queue_limit{{{matchers}}} > 0)"

@@ -2,7 +2,9 @@
 
 mod board;
 mod catalogue;
+pub(crate) mod check;
 mod fleet;
+mod libraries;
 mod lint;
 mod live;
 mod looks;
@@ -12,10 +14,12 @@ mod port;
 mod port_queues;
 mod probe;
 mod promql;
+mod render;
 mod rules;
 mod schema;
 mod shorthand;
 mod table;
+mod texts;
 mod usage;
 
 use std::fs;
@@ -42,10 +46,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards
     Write,
-    /// Compares the files with their source, and checks every panel and expression; checks and tests Prometheus' rules
-    Check,
+    Check(check::Arguments),
     Live(live::Arguments),
-    /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
+    /// Validates the files against the JSON schema of Grafana's own package @grafana/schema
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
     Expressions {
@@ -58,7 +61,7 @@ pub(crate) enum Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Write => write(),
-        Command::Check => check(),
+        Command::Check(arguments) => check::run(arguments),
         Command::Live(arguments) => live::run(arguments),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(*rules),
@@ -95,14 +98,7 @@ fn catalogue() -> Result<Catalogue> {
     Catalogue::parse(&document)
 }
 
-/// Every check of dashboards, rules, alerts and runbooks.
-pub(crate) fn check() -> Result<()> {
-    let catalogue = catalogue()?;
-    check_boards(&catalogue)?;
-    rules::check(&catalogue)
-}
-
-/// Those that need nothing but the repository.
+/// Every check that needs nothing but the repository and is about dashboards.
 fn check_boards(catalogue: &Catalogue) -> Result<()> {
     let mut problems = Vec::new();
     let mut usage = usage::Usage::default();

@@ -206,6 +206,9 @@ fn set(object: &mut Value, key: &str, value: Value) {
     }
 }
 
+/// Plans differ in what they measure, and a panel cannot tell that from nothing chosen.
+const NO_SERIES: &str = "no data, or not measured on these hosts";
+
 /// Lines over time.
 pub(super) fn timeseries(title: &str, description: &str, unit: &str) -> Panel {
     let options = json!({
@@ -219,6 +222,7 @@ pub(super) fn timeseries(title: &str, description: &str, unit: &str) -> Panel {
     Panel::new("timeseries", title, description, options)
         .default("unit", json!(unit))
         .default("min", json!(0))
+        .default("noValue", json!(NO_SERIES))
         .default("color", json!({ "mode": "palette-classic" }))
         .default("custom", custom)
 }
@@ -242,6 +246,12 @@ pub(super) fn stat(title: &str, description: &str, unit: &str) -> Panel {
     Panel::new("stat", title, description, options)
         .default("unit", json!(unit))
         .default("noValue", json!("not measured"))
+        .default(
+            "mappings",
+            json!([{ "type": "special", "options": {
+            "match": "null+nan", "result": { "text": "not measured", "color": "#8e9199", "index": 0 },
+        } }]),
+        )
         .size(4, 4)
 }
 
@@ -271,7 +281,9 @@ pub(super) fn heatmap(title: &str, description: &str, unit: &str) -> Panel {
         "tooltip": { "mode": "single", "showColorScale": true, "yHistogram": true },
         "yAxis": { "axisPlacement": "left", "reverse": false, "unit": unit },
     });
-    Panel::new("heatmap", title, description, options).default("unit", json!(unit))
+    Panel::new("heatmap", title, description, options)
+        .default("unit", json!(unit))
+        .default("noValue", json!(NO_SERIES))
 }
 
 /// Words.

@@ -100,6 +100,7 @@ fn wrong() -> Panel {
     )
     .column(&verdicts("AROUND"), "how bad", &looks::severity())
     .worst_first("how bad")
+    .or_else("nothing is wrong")
     .values_first()
     .size(16, 8)
     .done()
@@ -137,7 +138,9 @@ fn losses() -> Row {
             .line(
                 "sum by (WHO, stage) (rate(tcp_backlog_accept_queue_overflows_total{PORT}[EVERY]))",
                 &legend("overflows: {{stage}}"),
-            ),
+            )
+            .of_query(1, &[looks::unit("pps")])
+            .of_query(2, &[looks::unit("pps")]),
             other_losses(),
             kernels_count(),
         ],
@@ -268,7 +271,7 @@ fn below() -> Row {
             )
             .line(&of_cpus("tcp_backlog_softnet_processed_total"), "{{instance}} CPU {{cpu}}")
             .size(8, 8),
-            stat("netdev_max_backlog", "How many packets may wait for each CPU.", "short")
+            stat("netdev_max_backlog", "How many packets may wait for each CPU.", "none")
                 .value("min by (instance) (tcp_backlog_netdev_max_backlog{HOST})", "{{instance}}")
                 .default("decimals", json!(0))
                 .thresholds("blue", &[])

@@ -25,14 +25,14 @@ pub(super) fn accept_queue() -> Row {
         vec![
             timeseries(
                 "Accept queue: length, peak and limit",
-                "Connections that wait for accept(). The peak is the highest length of the last complete minute, so that what \
-                 happens between two scrapes is seen; it is one listener's, while length and limit are sums over the listeners of \
+                "Connections that wait for accept(). The peak is the highest length of the last complete second, quarter of \
+                 a minute and minute, so that what happens between two scrapes is seen; it is one listener's, while length and limit are sums over the listeners of \
                  the port. A queue is full when it holds one more than its limit. Peaks: not in the tracepoint plan before \
                  Linux 6.3.",
                 "short",
             )
             .line(&of_port("tcp_backlog_accept_queue_length", "PORT"), &legend("length"))
-            .line(&of_port("tcp_backlog_accept_queue_peak", "PORT, window=\"60s\""), &legend("peak"))
+            .line(&of_port("tcp_backlog_accept_queue_peak", "PORT"), &legend("peak"))
             .line(&of_port("tcp_backlog_accept_queue_limit", "PORT"), &legend("limit"))
             .line(&of_port("tcp_backlog_backlog_recommended", "PORT"), &legend("recommended"))
             .limit_line(2, "red")
@@ -105,7 +105,7 @@ pub(super) fn syn_queue() -> Row {
                 "short",
             )
             .line(&of_port("tcp_backlog_syn_queue_length", "PORT"), &legend("length"))
-            .line(&of_port("tcp_backlog_syn_queue_peak", "PORT, window=\"60s\""), &legend("peak"))
+            .line(&of_port("tcp_backlog_syn_queue_peak", "PORT"), &legend("peak"))
             .line(&of_port("tcp_backlog_syn_queue_limit", "PORT"), &legend("limit"))
             .limit_line(2, "red"),
             timeseries(

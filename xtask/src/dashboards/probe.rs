@@ -82,6 +82,10 @@ fn plan() -> Row {
         "none",
     )
     .labels("max by (instance, hook, variant, reason) (tcp_backlog_hook_info{HOST, reason!~\"|not needed.*\"})")
+    .label("instance", &[looks::width(170)])
+    .label("hook", &[looks::width(170)])
+    .label("variant", &[looks::width(110)])
+    .label("reason", &[("custom.wrapText", json!(true))])
     .size(16, 9);
     row(
         "The plan of each host",
@@ -141,6 +145,7 @@ fn namespaces() -> Panel {
         "none",
     )
     .column("min by (instance, netns) (tcp_backlog_netns_readable{HOST}) == 0", "readable", &looks::yes_or_no())
+    .or_else("all can be read")
     .size(12, 8)
     .done()
 }

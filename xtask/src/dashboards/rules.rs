@@ -50,6 +50,11 @@ pub(crate) fn check(catalogue: &Catalogue) -> Result<()> {
     ask_the_tools(&setup::prometheus()?, &tests)
 }
 
+/// The names that recording rules make.
+pub(super) fn recorded() -> Result<BTreeSet<String>> {
+    Ok(values_of("record", &[read("rules.yml")?]).collect())
+}
+
 fn read(name: &str) -> Result<Source> {
     let path = Path::new(FOLDER).join(name);
     let text = fs::read_to_string(workspace::root().join(&path))
@@ -151,6 +156,7 @@ fn said_by(command: &mut Command) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::promql;
     use super::*;
 
     fn source(text: &str) -> Source {
@@ -190,6 +196,42 @@ mod tests {
         let rules_count = values_of("record", &rules).count() + values_of("alert", &rules).count();
         assert_eq!(values_of("expr", &rules).count(), rules_count);
         assert!(rules_count > 20);
+    }
+
+    /// In expressions, and in what the texts of alerts ask Prometheus.
+    #[test]
+    fn a_metric_that_is_renamed_in_any_expression_of_a_rule_is_found() {
+        let catalogue = super::super::catalogue().unwrap();
+        let whole = ["rules.yml", "alerts.yml"].map(|name| read(name).unwrap());
+        for (marker, at_least) in [("expr", 20), ("summary", 1), ("description", 5)] {
+            let mut broken = 0;
+            let entries = whole.iter().flat_map(|source| &source.entries);
+            for entry in entries.filter(|entry| entry.key == marker) {
+                let asked =
+                    if marker == "expr" { vec![entry.value.clone()] } else { names::queries(&entry.value) };
+                for name in asked
+                    .iter()
+                    .filter_map(|query| Some(promql::read(query).ok()?.selectors.first()?.metric.clone()))
+                {
+                    let value = entry.value.replacen(&name, &format!("{name}x"), 1);
+                    let text = format!(
+                        "- record: a\n  {marker}: '{}'\n",
+                        value.replace('\n', " ").replace('\'', "''")
+                    );
+                    let problems = names_wrongly_beside(&catalogue, &whole, &text);
+                    assert!(!problems.is_empty(), "{marker}: {name} in {text}");
+                    broken += 1;
+                }
+            }
+            assert!(broken >= at_least, "{marker}: {broken}");
+        }
+    }
+
+    fn names_wrongly_beside(catalogue: &Catalogue, rules: &[Source], text: &str) -> Vec<String> {
+        assert_eq!(named_wrongly(catalogue, rules, &[]), [""; 0]);
+        let recorded = values_of("record", rules).collect();
+        let names = Names { catalogue, recorded };
+        yaml::entries(text).iter().flat_map(|entry| names.problems(entry)).collect()
     }
 
     #[test]

@@ -37,6 +37,7 @@ const LABELS: [&str; 26] = [
 /// A table in the making.
 pub(super) struct Table {
     panel: Panel,
+    unit: String,
     names: Vec<Option<String>>,
     sort_by: Option<String>,
     values_first: bool,
@@ -47,11 +48,12 @@ pub(super) fn table(title: &str, description: &str, unit: &str) -> Table {
     let options = json!({ "showHeader": true, "cellHeight": "sm", "frameIndex": 0 });
     let custom =
         json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false, "filterable": true });
+    // Labels are no numbers, though ports and namespaces look like some: with another unit 18080 would be "18.1 K".
     let panel = Panel::new("table", title, description, options)
-        .default("unit", json!(unit))
+        .default("unit", json!("string"))
         .default("custom", custom)
         .size(24, 9);
-    Table { panel, names: Vec::new(), sort_by: None, values_first: false }
+    Table { panel, unit: unit.to_owned(), names: Vec::new(), sort_by: None, values_first: false }
 }
 
 impl Table {
@@ -59,9 +61,11 @@ impl Table {
     pub(super) fn column(mut self, expression: &str, name: &str, properties: &[(&str, Value)]) -> Self {
         self.names.push(Some(name.to_owned()));
         self.panel = self.panel.rows(expression);
-        if !properties.is_empty() {
-            self.panel = self.panel.named(name, properties);
+        let mut properties = properties.to_vec();
+        if !properties.iter().any(|(property, _)| *property == "unit") {
+            properties.insert(0, ("unit", json!(self.unit)));
         }
+        self.panel = self.panel.named(name, &properties);
         self
     }
 
@@ -69,6 +73,12 @@ impl Table {
     pub(super) fn labels(mut self, expression: &str) -> Self {
         self.names.push(None);
         self.panel = self.panel.rows(expression);
+        self
+    }
+
+    /// What the column of a label is like.
+    pub(super) fn label(mut self, name: &str, properties: &[(&str, Value)]) -> Self {
+        self.panel = self.panel.named(name, properties);
         self
     }
 
@@ -81,6 +91,12 @@ impl Table {
     /// The values before the labels.
     pub(super) fn values_first(mut self) -> Self {
         self.values_first = true;
+        self
+    }
+
+    /// What is said when there is no row.
+    pub(super) fn or_else(mut self, text: &str) -> Self {
+        self.panel = self.panel.default("noValue", json!(text));
         self
     }
 

@@ -11,10 +11,10 @@ use super::counted::Counted;
 use super::doctor::{Answer, Verdict};
 use super::jmeter;
 use super::judgement::{Account, Played};
-use super::stage::{Kept, KernelCounters, Stage};
+use super::stage::{KernelCounters, Stage};
 use super::story::{Clamp, PORT, Story};
 use super::watch::Daemon;
-use crate::processes;
+use crate::processes::{self, Kept};
 use crate::spike::tally::Tally;
 
 /// A JVM on an emulated processor needs a minute or two until its first page is compiled.

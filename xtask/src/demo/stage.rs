@@ -5,41 +5,11 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::processes;
-
-/// A child process that ends with whoever holds it.
-pub(super) struct Kept(pub(super) Child);
-
-impl Kept {
-    /// Asks it to end, as a service manager does, and waits; in the end it is made to.
-    pub(super) fn stop(mut self, patience: Duration) -> Result<()> {
-        if let Some(id) = rustix::process::Pid::from_raw(i32::try_from(self.0.id())?) {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        }
-        let started = Instant::now();
-        while started.elapsed() < patience {
-            if self.0.try_wait()?.is_some() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(()) // drop kills it
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // Both fail if it has ended already, which is all we want.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::processes::{self, Kept};
 
 /// The network namespace, which lives as long as the process that holds it.
 pub(super) struct Stage {

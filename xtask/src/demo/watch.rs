@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use super::counted::Counted;
 use super::doctor::{Answer, Diagnosis};
-use super::stage::Kept;
-use crate::processes;
+use crate::processes::{self, Kept};
 
 /// Programs are verified and attached within a second; an emulated processor takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(120);

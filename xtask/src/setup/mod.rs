@@ -3,6 +3,7 @@
 //! The other commands call it by themselves. Where everything is there it only looks.
 
 mod bpf_linker;
+pub(crate) mod browser;
 mod debian;
 pub(crate) mod emulator;
 mod java;
@@ -94,6 +95,11 @@ pub(crate) fn prometheus() -> Result<prometheus::Prometheus> {
 /// The root file system of a server for the demonstrations.
 pub(crate) fn server(server: &servers::Server) -> Result<PathBuf> {
     servers::provide(server, &Cache::open()?)
+}
+
+/// Node.js, npm and Chromium.
+pub(crate) fn browser() -> Result<browser::Browser> {
+    browser::provide(&Cache::open()?, busybox()?)
 }
 
 /// The static busybox alone, whose tools the demonstrations use on this machine, too.

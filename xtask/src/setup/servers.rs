@@ -32,11 +32,11 @@ const LEFT_OUT: [&str; 5] =
 pub(crate) struct Server {
     /// The name of its folder in the cache.
     pub(crate) name: &'static str,
-    packages: &'static [&'static str],
+    pub(super) packages: &'static [&'static str],
     /// Which of their dependencies it takes; all others are for what it does not do here.
-    needs: fn(&str) -> bool,
+    pub(super) needs: fn(&str) -> bool,
     /// A file that is there if the unpacking went well.
-    proof: &'static str,
+    pub(super) proof: &'static str,
 }
 
 /// Tomcat on a JVM, with the compiler that makes its pages into classes.

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::{Report, list_at, target, text_at};
 
 /// Of Grafana's units those that the dashboards may need.
-const UNITS: [&str; 14] = [
+const UNITS: [&str; 15] = [
     "none",
+    "string",
     "short",
     "percent",
     "percentunit",

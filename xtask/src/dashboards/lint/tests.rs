@@ -154,3 +154,26 @@ fn annotations_are_checked_too() {
     }]);
     assert_eq!(rules_with("/annotations/list", annotation), ["known-value", "known-label"]);
 }
+
+/// Of the dashboards as they are, each query alone.
+#[test]
+fn a_metric_that_is_renamed_in_any_query_is_found() {
+    use crate::dashboards::{boards, catalogue, promql};
+    let catalogue = catalogue().unwrap();
+    let mut broken = 0;
+    for board in boards() {
+        let whole: Value = serde_json::from_str(&board.text()).unwrap();
+        let expressions: Vec<String> =
+            expressions(&whole).map(|(_, expression)| expression.to_owned()).collect();
+        for expression in expressions {
+            let name = promql::read(&expression).unwrap().selectors.remove(0).metric;
+            let quoted = |text: &str| serde_json::to_string(text).unwrap();
+            let renamed = expression.replacen(&name, &format!("{name}x"), 1);
+            let text = whole.to_string().replace(&quoted(&expression), &quoted(&renamed));
+            let findings = check("x.json", &serde_json::from_str(&text).unwrap(), &catalogue);
+            assert!(!findings.is_empty(), "{renamed}");
+            broken += 1;
+        }
+    }
+    assert!(broken > 100);
+}

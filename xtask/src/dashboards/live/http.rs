@@ -23,6 +23,15 @@ pub(super) fn get(address: &str, path: &str) -> Result<Value> {
     serde_json::from_str(body).with_context(|| format!("no JSON at {address}{path}"))
 }
 
+/// A text as a value in an address.
+pub(super) fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 /// A text in a document, empty if it is not there.
 pub(super) fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
     document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -121,6 +130,11 @@ mod tests {
         assert_eq!(path, "/pager");
         assert_eq!(body["alerts"], Value::Array(Vec::new()));
         assert!(message(&mut "POST /pager HTTP/1.1\r\ncontent-length: 99\r\n\r\n{}".as_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_address_takes_any_text() {
+        assert_eq!(encoded("up{a=\"ü\"} > 1_0.5"), "up%7Ba%3D%22%C3%BC%22%7D%20%3E%201_0.5");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::processes::{self, Kept};
 use crate::setup::prometheus::Prometheus;
-use crate::{processes, workspace};
+use crate::workspace;
 
 /// Where everybody listens: nobody else is in the network namespace.
 pub(super) const PROMETHEUS: &str = "127.0.0.1:9090";
@@ -32,17 +33,6 @@ const FASTER: [(&str, &str); 8] = [
 
 /// Other ports of the host may lose connections meanwhile: each is told by itself.
 const GROUPS: (&str, &str) = ("group_by: [alertname, job, instance]", "group_by: ['...']");
-
-/// A process that ends with its owner.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // Both fail if it has ended already, which is all we want.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The programs and their folder; both are gone when it is dropped.
 pub(super) struct Stage {
@@ -96,6 +86,11 @@ impl Stage {
         let child = command.spawn().with_context(|| format!("dashboards: cannot start {name}"))?;
         self.running.push(Kept(child));
         Ok(())
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The last line that each program said, for a failure that nobody explains.

@@ -84,7 +84,7 @@ impl Names<'_> {
 }
 
 /// The expressions in a template: in back quotes, with `%q` where the alert's labels are put in.
-fn queries(template: &str) -> Vec<String> {
+pub(super) fn queries(template: &str) -> Vec<String> {
     // Text has back quotes around commands; a query stands behind printf.
     let behind = template.split("printf `").skip(1);
     behind.filter_map(|rest| rest.split('`').next()).map(|query| query.replace("%q", "\"\"")).collect()

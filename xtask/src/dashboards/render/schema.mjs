@@ -1,11 +1,13 @@
 // Validates Grafana dashboards against the types of @grafana/schema. Arguments: the files.
-// Run in the folder that has the packages; called by schema.rs.
+// Run in the folder that has the packages; called by ../schema.rs.
 import { existsSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { createGenerator } from "ts-json-schema-generator";
 import { Ajv } from "ajv";
 
 const raw = resolve("node_modules/@grafana/schema/dist/types/raw");
+// Other packages have types of the same names, which are taken for these unless they are left out.
+const tsconfig = resolve("tsconfig.json");
 const ajv = new Ajv({ strict: false, allErrors: true });
 const schemas = new Map();
 let problems = 0;
@@ -20,7 +22,7 @@ function schemaOf(path, type) {
 function generate(path, type) {
   if (!existsSync(path)) return null;
   try {
-    return createGenerator({ path, type, skipTypeCheck: true, additionalProperties: false }).createSchema(type);
+    return createGenerator({ path, type, tsconfig, skipTypeCheck: true, additionalProperties: false }).createSchema(type);
   } catch (error) {
     if (`${error.message}`.includes("No root type")) return null;
     throw error;
