@@ -1,6 +1,7 @@
 //! `run`: count, and serve the counts until stopped.
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -13,12 +14,13 @@ use crate::{
     daemon::{
         Collector, Server, Signals,
         episode_log::EpisodeLog,
+        local_socket::{LocalSocket, SocketWish},
         probe::{Probe, log_plan},
         verdict_log::VerdictLog,
     },
     kernel,
     plan::outcome::Accounting,
-    web::{DEFAULT_PORT, SnapshotSource},
+    web::{DEFAULT_PORT, SnapshotSource, access::SharedAccess},
 };
 
 /// Arguments of `run`.
@@ -31,6 +33,13 @@ pub(super) struct Arguments {
         env = "TCP_BACKLOG_PROBE_LISTEN"
     )]
     listen: SocketAddr,
+    /// TLS, passwords and headers, by a file in the format of Prometheus' exporters (web.config.file)
+    #[arg(long, value_name = "FILE", env = "TCP_BACKLOG_PROBE_WEB_CONFIG_FILE")]
+    web_config_file: Option<PathBuf>,
+    /// Where `doctor` asks, without TLS and passwords; root and the daemon's group may open it. A path or none
+    /// [default: /run/tcp-backlog-probe/probe.sock, if that is possible]
+    #[arg(long, value_name = "PATH", env = "TCP_BACKLOG_PROBE_SOCKET")]
+    socket: Option<SocketWish>,
     #[command(flatten)]
     attach: AttachArguments,
 }
@@ -56,7 +65,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let config = arguments.attach.config.load()?;
     let signals = Signals::install()?;
-    let server = Server::bind(arguments.listen).await?;
+    let access = SharedAccess::load(arguments.web_config_file.as_deref())?;
+    let local = LocalSocket::open(&arguments.socket.clone().unwrap_or_default())?;
+    let server = Server::bind(arguments.listen).await?.with_access(access).with_local_socket(local);
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
     let mut probe = tokio::task::block_in_place(|| arguments.attach.attach(&config, kernel_log))?;

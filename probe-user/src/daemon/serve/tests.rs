@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::daemon::ReadModel;
