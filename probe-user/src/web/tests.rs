@@ -1,4 +1,7 @@
 //! Real requests over loopback, written and read byte by byte.
+mod fuzz;
+mod tls;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -30,11 +33,7 @@ fn start(source: impl SnapshotSource, limits: Limits) -> (Running, SocketAddr) {
 
 type Running = (watch::Sender<()>, Runtime);
 
-pub(super) fn start_with(
-    source: impl SnapshotSource,
-    limits: Limits,
-    access: SharedAccess,
-) -> (Running, SocketAddr) {
+fn start_with(source: impl SnapshotSource, limits: Limits, access: SharedAccess) -> (Running, SocketAddr) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();

@@ -98,7 +98,9 @@ fn pem<T>(
 ) -> Result<Option<T>, Misstep> {
     let (named, inline) = (section.text(&format!("{key}_file"))?, section.text(key)?);
     match (named, inline) {
-        (Some(named), Some(_)) => Err(named.misstep(format!("is there beside {key}: remove one of them"))),
+        (Some(_), Some(inline)) => {
+            Err(inline.misstep(format!("is there beside {key}_file: remove one of them")))
+        }
         (Some(named), None) => {
             let path = folder.join(named.text);
             let read = fs::read(&path)

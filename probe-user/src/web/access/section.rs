@@ -71,7 +71,8 @@ impl Section {
     pub(super) fn take(&mut self, key: &str) -> Result<Option<Self>, Misstep> {
         let Some(index) = self.entries.iter().position(|entry| entry.key == key) else { return Ok(None) };
         let path = self.path_of(key);
-        let section = Self::of(self.entries.remove(index).node, path)?;
+        let Entry { line, node, .. } = self.entries.remove(index);
+        let section = Self { line, ..Self::of(node, path)? };
         Ok(Some(section).filter(|section| !section.is_empty()))
     }
 
