@@ -6,7 +6,8 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -28,7 +29,14 @@ enum Phase {
     Sending,
     /// It is sent.
     Idle,
+    /// Nothing more will be sent; the client is to hang up.
+    Leaving,
 }
+
+/// How long a client may take to hang up.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What it may still send meanwhile, in bytes.
+const MOST_DISCARDED: usize = 256 << 10;
 
 /// A connection's place, and where it is.
 #[derive(Debug)]
@@ -72,6 +80,11 @@ impl Seat {
             *state = (Phase::Asking, Instant::now() + self.limits.request);
             self.changed.notify_one();
         }
+    }
+
+    fn leaving(&self) {
+        *self.lock() = (Phase::Leaving, Instant::now() + FAREWELL);
+        self.changed.notify_one();
     }
 
     /// Returns when the client has taken too long.
@@ -118,11 +131,13 @@ impl Seat {
 pub(super) struct Connection<S> {
     stream: S,
     seat: Arc<Seat>,
+    is_shut: bool,
+    discarded: usize,
 }
 
 impl<S> Connection<S> {
     pub(super) const fn new(stream: S, seat: Arc<Seat>) -> Self {
-        Self { stream, seat }
+        Self { stream, seat, is_shut: false, discarded: 0 }
     }
 
     fn written(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -148,7 +163,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -179,7 +194,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         poll
     }
 
+    /// Says that this was all, and waits a moment until the client does so too. If what it still sends were not read, the kernel would
+    /// answer it by a reset, which takes the last answers away from a client that has not read them yet.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+            self.seat.leaving();
+        }
+        let mut bytes = [0; 4096];
+        while self.discarded < MOST_DISCARDED {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            let length = buffer.filled().len();
+            if length == 0 {
+                break;
+            }
+            self.discarded += length;
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -12,7 +12,8 @@
 //!   however fast they come. (`places.rs`)
 //! - **Time.** A request has to be complete 10 s after its connection was opened, TLS handshake included, or after its own
 //!   first byte. Bytes do not lengthen it, so sending them one by one gains nothing. An answer that nobody takes, and a
-//!   connection without a request, end after 150 s. (`connection.rs`)
+//!   connection without a request, end after 150 s; a client that was told that this was all has a second to hang up.
+//!   (`connection.rs`)
 //! - **Size.** The head of a request has 16 KiB and 64 headers at most (431), its URI 2 KiB (414). No byte of a body is
 //!   ever asked for or read: a request with one is answered and its connection closed. (`server.rs`)
 //! - **Work.** Two answers are made at a time, on threads of their own; others wait for their turn, up to 9 s. A password

@@ -18,7 +18,7 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::watch,
     task::JoinSet,
@@ -181,9 +181,7 @@ async fn refuse_plain<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut S) {
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{TLS_ONLY}\n"
     );
-    // Whether a client that made a mistake hears of it is its own business. If its request were not read, the answer
-    // would be lost in a reset.
-    let _ = connection.read(&mut [0; 4096]).await;
+    // Whether a client that made a mistake hears of it is its own business.
     let _ = connection.write_all(answer.as_bytes()).await;
     let _ = connection.shutdown().await;
 }

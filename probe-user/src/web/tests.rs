@@ -219,6 +219,21 @@ fn a_request_has_a_size() {
     check_answer(&ask("/healthz", &"X: y\r\n".repeat(63)), "HTTP/1.1 431 ");
 }
 
+/// What follows an answer must not take it away.
+#[test]
+fn answers_come_through_though_more_is_sent_than_is_read() {
+    let (_running, address) = start(Always(Ok(())), Limits::default());
+    for _ in 0..50 {
+        let mut stream = connect(address);
+        let whole = "GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n".repeat(20);
+        let excess = format!("{whole}GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(60_000));
+        stream.write_all(excess.as_bytes()).unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        assert_eq!((answers.matches("200 OK").count(), answers.matches(" 431 ").count()), (20, 1));
+    }
+}
+
 #[test]
 fn no_body_is_ever_asked_for_or_read() {
     let with = |method: &str, headers: &str, body: &str| {
