@@ -62,6 +62,14 @@ impl LogLevel {
     }
 }
 
+#[cfg(test)]
+impl LogLevel {
+    /// One that takes every level and changes nothing.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Box::new(|_| Ok(())))
+    }
+}
+
 /// Whether it is a level or directives.
 pub(crate) fn check_level(level: &str) -> Result<(), String> {
     filter(level).map(drop).map_err(|error| error.to_string())

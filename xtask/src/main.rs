@@ -1,6 +1,7 @@
 //! The project's own commands, started as `cargo xtask <command>`. One file per command.
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
+mod abuse;
 mod build;
 mod cache;
 mod ci;
@@ -41,6 +42,7 @@ enum Command {
     Vm(vm::Arguments),
     Demo(demo::Arguments),
     Spike(spike::Arguments),
+    Abuse(abuse::Arguments),
     Dashboards(dashboards::Arguments),
     Lint(lint::Arguments),
     /// Checks what no compiler checks: the architecture's rules, file by file
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Spike(arguments) => spike::run(&arguments),
+        Command::Abuse(arguments) => abuse::run(&arguments),
         Command::Dashboards(arguments) => dashboards::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),

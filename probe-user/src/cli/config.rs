@@ -2,7 +2,7 @@
 use clap::{Args, Subcommand};
 
 use super::{Given, run, to_stdout};
-use crate::config::show;
+use crate::{config::show, web::access::Access};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -23,10 +23,17 @@ enum Command {
 
 pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     let text = match &arguments.command {
-        Command::Check(arguments) => match arguments.source(given).load()?.file {
-            Some(file) => format!("{}: can be used\n", file.display()),
-            None => "there is no file; what is said without one can be used\n".to_owned(),
-        },
+        Command::Check(arguments) => {
+            let loaded = arguments.source(given).load()?;
+            let web = loaded.config.web_config_file.as_deref();
+            Access::load_if_named(web)?;
+            let files: Vec<_> = loaded.file.as_deref().into_iter().chain(web).collect();
+            if files.is_empty() {
+                "there is no file; what is said without one can be used\n".to_owned()
+            } else {
+                files.iter().map(|file| format!("{}: can be used\n", file.display())).collect()
+            }
+        }
         Command::Show(arguments) => show::effective(&arguments.source(given).load()?),
         Command::Sample => show::sample(),
     };

@@ -13,7 +13,10 @@ use clap::Args;
 use super::{AttachArguments, Given, to_stdout};
 use crate::{
     advice,
-    daemon::client,
+    daemon::{
+        client::{self, Daemon},
+        local_socket::{DEFAULT_PATH, SocketWish},
+    },
     model::advice::{Diagnosis, Health, Question},
     render::doctor::{self, Colour},
     web::DEFAULT_PORT,
@@ -32,7 +35,11 @@ pub(super) struct Arguments {
     /// Print JSON instead of a report
     #[arg(long)]
     json: bool,
-    /// The daemon to ask, as ADDRESS:PORT [default: 127.0.0.1:10511, and where nobody answers there, a look of its own]
+    /// The daemon's socket, or none [default: /run/tcp-backlog-probe/probe.sock, then 127.0.0.1:10511, and where nobody
+    /// answers, a look of its own]
+    #[arg(long, value_name = "PATH", env = "TCP_BACKLOG_PROBE_SOCKET")]
+    socket: Option<SocketWish>,
+    /// The daemon to ask, as ADDRESS:PORT, and no other; it is asked without TLS
     #[arg(long, value_name = "ADDRESS:PORT", env = "TCP_BACKLOG_PROBE_DAEMON", conflicts_with = "seconds")]
     daemon: Option<SocketAddr>,
     /// Ask no daemon, and watch for so many seconds
@@ -80,16 +87,32 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> ExitCode {
 fn examine(arguments: &Arguments, given: &Given) -> anyhow::Result<Diagnosis> {
     let question = Question { seconds: arguments.since, port: arguments.port };
     if arguments.seconds.is_none() {
-        let standard = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT));
-        let daemon = arguments.daemon.unwrap_or(standard);
-        if let Some(diagnosis) = client::ask(daemon, question)? {
-            return Ok(diagnosis);
-        }
-        if arguments.daemon.is_some() {
-            bail!("nobody listens on {daemon}: is the daemon running, and was it told to --listen there?");
+        for (daemon, meant) in daemons(arguments) {
+            if let Some(diagnosis) = client::ask(&daemon, question)? {
+                return Ok(diagnosis);
+            }
+            if meant {
+                bail!(
+                    "nobody can be asked on {daemon}: is the daemon running, and was it told to listen there?"
+                );
+            }
         }
     }
     watch(arguments, given, question)
+}
+
+/// Who is asked, in turn, and whether it has to be there.
+fn daemons(arguments: &Arguments) -> Vec<(Daemon, bool)> {
+    if let Some(address) = arguments.daemon {
+        return vec![(Daemon::Address(address), true)];
+    }
+    let standard = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT));
+    let standard = (Daemon::Address(standard), false);
+    match arguments.socket.clone().unwrap_or_default() {
+        SocketWish::IfPossible => vec![(Daemon::Socket(DEFAULT_PATH.into()), false), standard],
+        SocketWish::At(path) => vec![(Daemon::Socket(path), true)],
+        SocketWish::Nowhere => vec![standard],
+    }
 }
 
 /// Looks for itself for a few seconds.

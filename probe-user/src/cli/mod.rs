@@ -9,7 +9,6 @@ mod snapshot;
 use std::{
     ffi::OsString,
     io::{self, Write},
-    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -88,13 +87,12 @@ struct AttachArguments {
 }
 
 impl AttachArguments {
-    /// Where the configuration comes from. `listen` is `run`'s alone.
-    fn source(&self, given: &Given, listen: Option<SocketAddr>) -> Source {
+    /// Where the configuration comes from, but for what is `run`'s alone.
+    fn source(&self, given: &Given) -> Source {
         let standard = || ConfigFile::Standard(STANDARD_FILE.into());
         Source {
             file: self.config.clone().map_or_else(standard, ConfigFile::Named),
             overrides: Overrides {
-                listen,
                 plan: self.plan,
                 accounting: self.accounting,
                 accept_wait_connections: self.accept_wait_connections,
@@ -102,13 +100,14 @@ impl AttachArguments {
                 log_format: given.log_format,
                 log_level: given.log_level.clone(),
                 origins: given.origins.clone(),
+                ..Overrides::default()
             },
         }
     }
 
     /// Attaches for a moment, after logging was started. The state file is the daemon's alone.
     fn attach_once(&self, given: &Given) -> anyhow::Result<Probe> {
-        let config = Config { state_file: None, ..self.source(given, None).load()?.config };
+        let config = Config { state_file: None, ..self.source(given).load()?.config };
         logging::init(config.log_format, &config.log_level)?;
         check_privileges(&config)?;
         Ok(Probe::attach(&config, false))

@@ -2,6 +2,7 @@
 use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use crate::{
     daemon::{
         Collector, Server, Signals,
         episode_log::EpisodeLog,
+        local_socket::{LocalSocket, SocketWish},
         probe::{Probe, log_plan},
         reload::Reload,
         serve::INHERITED_NAME,
@@ -26,7 +28,7 @@ use crate::{
     kernel::{self, inherited},
     logging::{self, LogLevel},
     plan::outcome::Accounting,
-    web::SnapshotSource,
+    web::{SnapshotSource, access::SharedAccess},
 };
 
 /// Arguments of `run`.
@@ -35,6 +37,13 @@ pub(super) struct Arguments {
     /// Where to serve /metrics and the rest, as ADDRESS:PORT; port 0 takes a free one [default: 127.0.0.1:10511]
     #[arg(long, env = "TCP_BACKLOG_PROBE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// TLS, passwords and headers, by a file in the format of Prometheus' exporters (web.config.file)
+    #[arg(long, value_name = "FILE", env = "TCP_BACKLOG_PROBE_WEB_CONFIG_FILE")]
+    web_config_file: Option<PathBuf>,
+    /// Where `doctor` asks, without TLS and passwords: a path, which root and the daemon's group may open, or none; auto is
+    /// /run/tcp-backlog-probe/probe.sock, if that is possible [default: auto]
+    #[arg(long, value_name = "PATH", env = "TCP_BACKLOG_PROBE_SOCKET")]
+    socket: Option<SocketWish>,
     #[command(flatten)]
     attach: AttachArguments,
 }
@@ -42,7 +51,11 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Where the configuration comes from.
     pub(super) fn source(&self, given: &Given) -> Source {
-        self.attach.source(given, self.listen)
+        let mut source = self.attach.source(given);
+        source.overrides.listen = self.listen;
+        source.overrides.web_config_file = self.web_config_file.clone();
+        source.overrides.socket = self.socket.clone();
+        source
     }
 }
 
@@ -75,10 +88,13 @@ async fn serve(
     mut inherited: Vec<(String, OwnedFd)>,
 ) -> anyhow::Result<()> {
     let signals = Signals::install()?;
+    let access = SharedAccess::load(config.web_config_file.as_deref())?;
+    let local = LocalSocket::open(&config.socket)?;
     let server = match inherited::take(&mut inherited, INHERITED_NAME) {
         Some(socket) => Server::inherit(socket)?,
         None => Server::bind(config.listen).await?,
     };
+    let server = server.with_access(access.clone()).with_local_socket(local);
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
     check_privileges(&config)?;
@@ -93,7 +109,7 @@ async fn serve(
     collector.snapshot().await.map_err(|reason| anyhow!("the first reading failed: {reason}"))?;
     info!(%address, "ready");
     service_manager::ready(&status);
-    let reload = Reload::new(source, config, log_level, reloads);
+    let reload = Reload::new(source, config, log_level, access, reloads);
     let asked_to_stop = until_asked_to_stop(signals, reload, collector.clone(), status);
     server.run(collector, build_info(), asked_to_stop).await
 }

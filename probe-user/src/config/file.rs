@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::{
     ConfigError,
-    values::{Network, PortRange, name, nearest, socket_address, whole_number},
+    values::{Network, PortRange, name, nearest, parsed, socket_address, whole_number},
 };
 use crate::{
+    daemon::local_socket::SocketWish,
     logging::LogFormat,
     plan::decide::{AccountingWish, PlanWish},
 };
@@ -32,6 +33,9 @@ pub(super) struct File {
 pub(super) struct Http {
     #[serde(deserialize_with = "socket_address")]
     pub(super) listen: Option<SocketAddr>,
+    pub(super) web_config_file: Option<PathBuf>,
+    #[serde(deserialize_with = "parsed")]
+    pub(super) socket: Option<SocketWish>,
 }
 
 /// `[hooks]`: how to be attached.

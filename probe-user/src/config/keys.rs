@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// All keys, in the order of the file. `[[ports.include]]` and `[[ports.exclude]]` are lists of rules.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 12] = [
     Key {
         path: "http.listen",
         flag: Some("listen"),
@@ -41,6 +41,26 @@ pub const KEYS: [Key; 10] = [
         value: |config| Some(quoted(&config.listen.to_string())),
         example: "",
         help: "Where /metrics and the rest are served. Whoever reaches the address may read them.",
+    },
+    Key {
+        path: "http.web_config_file",
+        flag: Some("web-config-file"),
+        environment: Some("TCP_BACKLOG_PROBE_WEB_CONFIG_FILE"),
+        effect: Effect::Reload,
+        value: |config| config.web_config_file.as_ref().map(|path| quoted(&path.to_string_lossy())),
+        example: "\"/etc/tcp-backlog-probe/web.yml\"",
+        help: "TLS, passwords and headers, by a file in the format of Prometheus' exporters. A reload reads it again, with\n\
+               the certificates that it names.",
+    },
+    Key {
+        path: "http.socket",
+        flag: Some("socket"),
+        environment: Some("TCP_BACKLOG_PROBE_SOCKET"),
+        effect: Effect::Restart,
+        value: |config| Some(quoted(&config.socket.to_string())),
+        example: "",
+        help: "Where `doctor` asks, without TLS and passwords: a path, which root and the daemon's group may open, or none;\n\
+               auto is /run/tcp-backlog-probe/probe.sock, if that is possible.",
     },
     Key {
         path: "hooks.plan",

@@ -16,6 +16,7 @@ use std::{
 
 pub use self::origin::{ConfigFile, Origin, Origins};
 use crate::{
+    daemon::local_socket::SocketWish,
     logging::LogFormat,
     model::series::SeriesWishes,
     plan::decide::{AccountingWish, PlanWish, Wishes},
@@ -30,6 +31,10 @@ pub const STANDARD_FILE: &str = "/etc/tcp-backlog-probe/config.toml";
 pub struct Config {
     /// Where /metrics and the rest are served.
     pub listen: SocketAddr,
+    /// What is asked of whoever comes to that address: a file with certificates and passwords.
+    pub web_config_file: Option<PathBuf>,
+    /// Where whoever is on this host is answered.
+    pub socket: SocketWish,
     /// How to be attached.
     pub wishes: Wishes,
     /// Which ports have series of their own.
@@ -46,6 +51,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            web_config_file: None,
+            socket: SocketWish::default(),
             wishes: Wishes::default(),
             series: SeriesWishes::default(),
             state_file: None,
@@ -60,6 +67,8 @@ impl Default for Config {
 #[expect(missing_docs, reason = "named after the flags")]
 pub struct Overrides {
     pub listen: Option<SocketAddr>,
+    pub web_config_file: Option<PathBuf>,
+    pub socket: Option<SocketWish>,
     pub plan: Option<PlanWish>,
     pub accounting: Option<AccountingWish>,
     pub accept_wait_connections: Option<u32>,

@@ -23,6 +23,8 @@ pub(super) fn resolve(file: &File, overrides: &Overrides) -> Result<Config, Prob
     let limit = file.ports.limit.and_then(|limit| usize::try_from(limit).ok());
     let config = Config {
         listen: overrides.listen.or(file.http.listen).unwrap_or(base.listen),
+        web_config_file: overrides.web_config_file.clone().or_else(|| file.http.web_config_file.clone()),
+        socket: overrides.socket.clone().or_else(|| file.http.socket.clone()).unwrap_or(base.socket),
         wishes: wishes(file, overrides, base.wishes),
         series: SeriesWishes {
             limit: overrides.ports_limit.or(limit).unwrap_or(base.series.limit),
@@ -33,7 +35,7 @@ pub(super) fn resolve(file: &File, overrides: &Overrides) -> Result<Config, Prob
         log_format: overrides.log_format.or(file.log.format).unwrap_or(base.log_format),
         log_level: overrides.log_level.clone().or_else(|| file.log.level.clone()).unwrap_or(base.log_level),
     };
-    check(&config)?;
+    check(&config, file)?;
     Ok(config)
 }
 
@@ -47,10 +49,17 @@ fn wishes(file: &File, overrides: &Overrides, base: Wishes) -> Wishes {
 }
 
 /// What no type says.
-fn check(config: &Config) -> Result<(), Problem> {
+fn check(config: &Config, file: &File) -> Result<(), Problem> {
     let refused = |key: &str, problem: String| Err((key.to_owned(), problem));
     if let Some(path) = config.state_file.as_ref().filter(|path| !path.is_absolute()) {
         return refused("state.file", format!("{} is no absolute path: begin with /", path.display()));
+    }
+    // A flag may name a file beside the one who gives it; a service has no such place.
+    if let Some(path) = file.http.web_config_file.as_ref().filter(|path| !path.is_absolute()) {
+        return refused(
+            "http.web_config_file",
+            format!("{} is no absolute path: begin with /", path.display()),
+        );
     }
     if !(1..=MOST_QUEUED_CONNECTIONS).contains(&config.wishes.queued_connections) {
         let problem = format!(

@@ -93,7 +93,7 @@ fn the_sample_says_nothing_and_every_line_of_it_could_be_said() {
     let said = read(&every_line).unwrap();
     assert_eq!((said.series.include.len(), said.series.exclude.len()), (1, 1));
     let series = SeriesWishes::default();
-    assert_eq!(Config { series, state_file: None, ..said }, Config::default());
+    assert_eq!(Config { series, state_file: None, web_config_file: None, ..said }, Config::default());
     for key in &keys::KEYS {
         assert!(every_line.contains(&format!("{} = ", key.parts().1)) || key.is_rules(), "{}", key.path);
         assert!(key.help.lines().all(|line| line.len() <= 110), "{}", key.path);

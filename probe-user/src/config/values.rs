@@ -3,6 +3,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    str::FromStr,
 };
 
 use clap::ValueEnum;
@@ -108,6 +109,14 @@ pub(super) fn socket_address<'de, D: Deserializer<'de>>(
         .parse()
         .map_err(|_| D::Error::custom(format!("{text:?} is not an address with a port such as {example}")))?;
     Ok(Some(address))
+}
+
+/// Text that its type can read, and says what is wrong with.
+pub(super) fn parsed<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|problem| D::Error::custom(format!("{text:?}: {problem}")))
 }
 
 /// The name that looks most like the one that was given.

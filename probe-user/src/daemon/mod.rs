@@ -1,7 +1,7 @@
 //! The daemon's life: one thread that reads, one server that answers, and how both end.
 //!
 //! ```text
-//! clients -> LimitedListener -> web::router -> Collector -> Probe
+//! clients -> web::server -> web::router -> Collector -> Probe
 //! ```
 //!
 //! The collector ends when the server drops it; the server ends at a signal, and with an error when
@@ -11,6 +11,7 @@ pub mod collector;
 pub mod episode_log;
 mod footprint;
 pub mod handover;
+pub mod local_socket;
 pub mod probe;
 mod recommendations;
 pub mod reload;

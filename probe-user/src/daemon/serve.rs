@@ -2,17 +2,17 @@
 use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use axum::serve::Listener;
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    time::timeout,
+};
 use tracing::{info, warn};
 
-use super::Collector;
+use super::{Collector, local_socket::LocalSocket};
 use crate::{
     render::BuildInfo,
-    web::{
-        self,
-        limits::{LimitedListener, Limits},
-    },
+    web::{self, SnapshotSource, access::SharedAccess, limits::Limits},
 };
 
 /// How long answers under way may take once the daemon was asked to stop. systemd waits 90 s
@@ -41,7 +41,9 @@ pub async fn serve(
 /// find out before hooks are attached.
 #[derive(Debug)]
 pub struct Server {
-    listener: LimitedListener,
+    listener: TcpListener,
+    local: Option<LocalSocket>,
+    access: SharedAccess,
     grace: Duration,
 }
 
@@ -57,7 +59,7 @@ impl Server {
         Ok(Self::on(listener))
     }
 
-    /// Answers on a socket that the service manager listens on.
+    /// Answers on a socket that the service manager listens on. Call it within the runtime.
     ///
     /// # Errors
     /// In one line, when it is no such socket.
@@ -68,14 +70,24 @@ impl Server {
         if !is_listening || socket.local_addr().is_err() {
             bail!("the socket `{INHERITED_NAME}` of the service manager does not listen on a TCP port");
         }
-        socket.set_nonblocking(true).context("the service manager's socket cannot be used")?;
-        let listener =
-            TcpListener::from_std(socket).context("the service manager's socket cannot be used")?;
-        Ok(Self::on(listener))
+        let usable = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+        Ok(Self::on(usable.context("the service manager's socket cannot be used")?))
     }
 
     fn on(listener: TcpListener) -> Self {
-        Self { listener: LimitedListener::new(listener, Limits::default()), grace: GRACE }
+        Self { listener, local: None, access: SharedAccess::open(), grace: GRACE }
+    }
+
+    /// Asks everybody who comes by the network for what this wants; a clone of it can be replaced while the server runs.
+    #[must_use]
+    pub fn with_access(self, access: SharedAccess) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Answers on this socket too, whoever may open it.
+    #[must_use]
+    pub fn with_local_socket(self, local: Option<LocalSocket>) -> Self {
+        Self { local, ..self }
     }
 
     /// The address, with the port that the kernel chose where port 0 was asked for.
@@ -97,36 +109,58 @@ impl Server {
         build: BuildInfo,
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        info!(address = %self.local_addr()?, "listening");
+        let access = self.access.current();
+        info!(address = %self.local_addr()?, tls = access.has_tls(), passwords = access.has_users(), "listening");
         let collector_ended = collector.ended();
         let saved = collector.ended();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = axum::serve(self.listener, web::router(Arc::new(collector), build))
-            .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
-        let mut server = Box::pin(server.into_future());
+        let grace = self.grace;
+        let (stop, stopped) = watch::channel(());
+        let mut server = Box::pin(self.answer(Arc::new(collector), build, stopped)?);
         let defect = tokio::select! {
             () = shutdown => false,
             () = collector_ended => true,
-            ended = server.as_mut() => {
-                ended.context("the HTTP server failed")?;
-                bail!("the HTTP server ended of itself");
-            }
+            () = server.as_mut() => bail!("the HTTP server ended of itself"),
         };
         drop(stop);
-        match timeout(self.grace, server.as_mut()).await {
-            Ok(ended) => ended.context("the HTTP server failed")?,
-            Err(_) => warn!("answers were still under way after {:?}", self.grace),
+        if timeout(grace, server.as_mut()).await.is_err() {
+            warn!("answers were still under way after {grace:?}");
         }
         // Nobody is left to ask: the collector's thread ends, and saves what it has learnt.
         drop(server);
-        if timeout(self.grace, saved).await.is_err() {
-            warn!("a reading is still under way after {:?}; what was learnt last is not saved", self.grace);
+        if timeout(grace, saved).await.is_err() {
+            warn!("a reading is still under way after {grace:?}; what was learnt last is not saved");
         }
         if defect {
             bail!("the collector has ended; nothing is measured any more");
         }
         info!("stopped");
         Ok(())
+    }
+
+    /// On both sockets. Each has places and turns of its own, so neither keeps the other from answering.
+    fn answer(
+        self,
+        source: Arc<dyn SnapshotSource>,
+        build: BuildInfo,
+        stop: watch::Receiver<()>,
+    ) -> anyhow::Result<impl Future<Output = ()>> {
+        let limits = Limits::default();
+        let local = match self.local.map(LocalSocket::into_parts) {
+            Some((listener, file)) => {
+                Some((UnixListener::from_std(listener).context("the local socket cannot be used")?, file))
+            }
+            None => None,
+        };
+        let router = web::router(Arc::clone(&source), build.clone());
+        let public = web::server::serve(self.listener, router, self.access, limits, stop.clone());
+        let private = async move {
+            let Some((listener, _file)) = local else { return };
+            let router = web::router(source, build);
+            web::server::serve(listener, router, SharedAccess::open(), limits, stop).await;
+        };
+        Ok(async {
+            tokio::join!(public, private);
+        })
     }
 }
 

@@ -3,13 +3,19 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue, StatusCode, Uri,
+        header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY},
+    },
     response::{Html, IntoResponse, Response},
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
-use super::Site;
+use super::{
+    Site,
+    encoding::{Encoding, Packer},
+};
 use crate::{
     model::{Model, advice::Question},
     render::{doctor, json, prometheus},
@@ -19,20 +25,15 @@ use crate::{
 /// `scrape_timeout` of 10 s, so that the scraper is told why instead of hanging up first.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-pub(super) async fn metrics(State(site): State<Site>) -> Response {
-    match read(&site).await {
-        Ok(model) => {
-            rendered(prometheus::CONTENT_TYPE, |writer| prometheus::write(&model, &site.build, writer))
-        }
-        Err(reason) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
-    }
+pub(super) async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let build = Arc::clone(&site.build);
+    made(&site, &headers, prometheus::CONTENT_TYPE, move |model, out| prometheus::write(model, &build, out))
+        .await
 }
 
-pub(super) async fn snapshot(State(site): State<Site>) -> Response {
-    match read(&site).await {
-        Ok(model) => rendered("application/json", |writer| json::write(&model, &site.build, writer)),
-        Err(reason) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
-    }
+pub(super) async fn snapshot(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let build = Arc::clone(&site.build);
+    made(&site, &headers, "application/json", move |model, out| json::write(model, &build, out)).await
 }
 
 /// What may be asked of the advice.
@@ -47,6 +48,7 @@ pub(super) struct AdviceQuery {
 
 pub(super) async fn advice(
     State(site): State<Site>,
+    headers: HeaderMap,
     query: Result<Query<AdviceQuery>, QueryRejection>,
 ) -> Response {
     let query = match query {
@@ -58,12 +60,10 @@ pub(super) async fn advice(
     };
     let default = Question::default();
     let question = Question { seconds: query.since.unwrap_or(default.seconds), port: query.port };
-    match read(&site).await {
-        Ok(model) => rendered("application/json", |writer| {
-            doctor::write_json(&crate::advice::diagnose(&model, question), writer)
-        }),
-        Err(reason) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
-    }
+    made(&site, &headers, "application/json", move |model, out| {
+        doctor::write_json(&crate::advice::diagnose(model, question), out)
+    })
+    .await
 }
 
 pub(super) async fn health() -> Response {
@@ -77,9 +77,14 @@ pub(super) async fn readiness(State(site): State<Site>) -> Response {
     }
 }
 
-pub(super) async fn landing_page(State(site): State<Site>) -> Html<String> {
+/// Nothing but links: no script, no style, in nobody's frame.
+const CONTENT_SECURITY_POLICY_OF_LINKS: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+pub(super) async fn landing_page(State(site): State<Site>) -> Response {
     let version = &site.build.version;
-    Html(format!(
+    let page = Html(format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <title>tcp-backlog-probe</title>\n<h1>tcp-backlog-probe {version}</h1>\n\
          <p>Counts what every listening TCP socket loses, and says why.</p>\n<ul>\n\
@@ -88,7 +93,8 @@ pub(super) async fn landing_page(State(site): State<Site>) -> Html<String> {
          <li><a href=\"/api/v1/advice\">Advice</a>, what is wrong and what cures it, as JSON</li>\n\
          <li><a href=\"/readyz\">Readiness</a></li>\n\
          <li><a href=\"/healthz\">Health</a></li>\n</ul>\n</html>\n"
-    ))
+    ));
+    ([(CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_OF_LINKS)], page).into_response()
 }
 
 pub(super) async fn not_found(uri: Uri) -> Response {
@@ -99,22 +105,51 @@ pub(super) async fn method_not_allowed() -> Response {
     line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered")
 }
 
-async fn read(site: &Site) -> Result<Arc<Model>, String> {
-    timeout(PATIENCE, site.source.snapshot()).await.unwrap_or_else(|_| {
-        Err(format!("reading took longer than {} s; it is still under way", PATIENCE.as_secs()))
-    })
-}
-
-/// The answer that a renderer writes.
-fn rendered(content_type: &'static str, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Response {
-    let mut body = Vec::new();
-    match write(&mut body) {
-        Ok(()) => ([(CONTENT_TYPE, content_type)], body).into_response(),
-        Err(error) => line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+/// The answer that a renderer writes, in its turn and on a thread where it holds nobody up.
+async fn made(
+    site: &Site,
+    headers: &HeaderMap,
+    content_type: &'static str,
+    write: impl FnOnce(&Model, &mut Packer) -> io::Result<()> + Send + 'static,
+) -> Response {
+    let encoding = Encoding::wanted_by(headers);
+    let in_turn = async {
+        // It is never closed, so this is no error.
+        let turn = Arc::clone(&site.turns).acquire_owned().await.ok();
+        let model = site.source.snapshot().await.map_err(Refusal::NotNow)?;
+        let written = spawn_blocking(move || {
+            let _turn = turn;
+            let mut packer = Packer::new(encoding);
+            write(&model, &mut packer)?;
+            packer.finish()
+        });
+        written.await.map_err(io::Error::other).flatten().map_err(|error| Refusal::Defect(error.to_string()))
+    };
+    let made = timeout(PATIENCE, in_turn).await.unwrap_or_else(|_| {
+        let reason = format!("reading took longer than {} s; it is still under way", PATIENCE.as_secs());
+        Err(Refusal::NotNow(reason))
+    });
+    match made {
+        Ok((body, encoding)) => {
+            let mut answer = ([(CONTENT_TYPE, content_type)], body).into_response();
+            answer.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+            if encoding == Encoding::Gzip {
+                answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            answer
+        }
+        Err(Refusal::NotNow(reason)) => line(StatusCode::SERVICE_UNAVAILABLE, &reason),
+        Err(Refusal::Defect(reason)) => line(StatusCode::INTERNAL_SERVER_ERROR, &reason),
     }
 }
 
+/// Why there is no answer.
+enum Refusal {
+    NotNow(String),
+    Defect(String),
+}
+
 /// An answer of one line of plain text.
-fn line(status: StatusCode, text: &str) -> Response {
+pub(super) fn line(status: StatusCode, text: &str) -> Response {
     (status, format!("{text}\n")).into_response()
 }

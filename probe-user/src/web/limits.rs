@@ -1,163 +1,53 @@
-//! What a client can take from the daemon: so many connections, so long a silence.
+//! What a client can take from the daemon: so many connections, so long a request, so long a silence.
 //!
-//! `axum::serve` sets no time limits. Without them a client that sends half a request and waits
-//! keeps a descriptor of a root daemon for ever.
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+//! hyper sets few limits of itself. Without them a client that sends half a request and waits keeps a descriptor of a
+//! root daemon for ever, and a thousand of them keep Prometheus out. So:
+//!
+//! - **Places.** A listener has 64 connections at a time ([`Limits::connections`]). Who comes when all places are taken does
+//!   not wait for somebody to leave: a connection that *waits for its client* is given up for it. That is one whose handshake
+//!   or request is not complete, one that is idle, or one whose client does not take its answer. The client (an IPv4
+//!   address or an IPv6 /64) that has the most such connections loses its oldest. So a thousand half requests cost a
+//!   scraper nothing, and whoever holds many places loses his own first. Only a connection for which an answer is being made
+//!   is never given up; that takes 9 s at most. A place is free when the connection's memory is, so memory is bounded
+//!   however fast they come. (`places.rs`)
+//! - **Time.** A request has to be complete 10 s after its connection was opened, TLS handshake included, or after its own
+//!   first byte. Bytes do not lengthen it, so sending them one by one gains nothing. An answer that nobody takes, and a
+//!   connection without a request, end after 150 s; a client that was told that this was all has a second to hang up.
+//!   (`connection.rs`)
+//! - **Size.** The head of a request has 16 KiB and 64 headers at most (431), its URI 2 KiB (414). No byte of a body is
+//!   ever asked for or read: a request with one is answered and its connection closed. (`server.rs`)
+//! - **Work.** Two answers are made at a time, on threads of their own; others wait for their turn, up to 9 s. A password
+//!   that is not known yet is checked one at a time, and after each that was wrong the next check waits as long as it
+//!   took: a flood of them costs half a processor. A connection whose password is being checked still counts as waiting for its
+//!   client, so such a flood does not keep places either. (`handlers.rs`, `access/users.rs`)
+//!
+//! The Unix socket has places, and answers at a time, of its own: `doctor` is served whatever happens on the network.
+use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep},
-};
-
-/// The limits.
+/// The limits that a test may want smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time. A further one waits in the accept queue.
+    /// Connections at a time.
     pub connections: usize,
-    /// The time within which the client must bring the daemon to answer, from the start of the
-    /// connection and again from the last answer. Bytes that the client sends do not lengthen it,
-    /// so sending them one by one gains nothing.
+    /// The time within which a request has to be complete.
+    pub request: Duration,
+    /// The time within which the client must take some of its answer, or ask anew.
     pub silence: Duration,
 }
 
 impl Default for Limits {
-    /// 64 connections; and a little more than two minutes, the longest sensible scrape interval,
+    /// 64 connections; 10 s for a request; and a little more than two minutes, the longest sensible scrape interval,
     /// so that a scraper can keep its connection.
     fn default() -> Self {
-        Self { connections: 64, silence: Duration::from_secs(150) }
+        Self { connections: 64, request: Duration::from_secs(10), silence: Duration::from_secs(150) }
     }
 }
 
-/// A listener that keeps to the limits.
-#[derive(Debug)]
-pub struct LimitedListener {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-    silence: Duration,
-}
-
-impl LimitedListener {
-    /// Sets limits to a listener.
-    #[must_use]
-    pub fn new(listener: TcpListener, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.connections));
-        Self { listener, places, silence: limits.silence }
-    }
-}
-
-impl Listener for LimitedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // An error would mean that the semaphore is closed, which it never is.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => return (Connection::new(stream, self.silence, place), peer),
-                Err(error) => {
-                    // Out of descriptors, most likely: wait for some to be closed.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends with an error once its client was silent for too long.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    silence: Duration,
-    deadline: Pin<Box<Sleep>>,
-    /// Given back when the connection is dropped.
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Connection {
-    fn new(stream: TcpStream, silence: Duration, place: Option<OwnedSemaphorePermit>) -> Self {
-        // An answer is one write or few: waiting to fill a segment only delays its end. That the
-        // option cannot be set on a connection that is already gone does not matter.
-        let _ = stream.set_nodelay(true);
-        Self { stream, silence, deadline: Box::pin(sleep(silence)), _place: place }
-    }
-
-    /// Pending becomes an error at the deadline.
-    fn until_deadline<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        poll: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if poll.is_pending() {
-            ready!(self.deadline.as_mut().poll(context));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        poll
-    }
-
-    /// As [`Self::until_deadline`]; an answer that moves on is given more time.
-    fn answered<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Ok(_)) = poll {
-            self.deadline.as_mut().reset(Instant::now() + self.silence);
-        }
-        self.until_deadline(context, poll)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.until_deadline(context, poll)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.answered(context, poll)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.answered(context, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
+/// The longest head of a request, in bytes.
+pub(super) const LONGEST_HEAD: usize = 16 << 10;
+/// The most headers of a request.
+pub(super) const MOST_HEADERS: usize = 64;
+/// The longest path and query, in bytes.
+pub(super) const LONGEST_URI: usize = 2 << 10;
+/// Answers that are made at the same time.
+pub(super) const ANSWERS_AT_ONCE: usize = 2;

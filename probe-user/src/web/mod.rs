@@ -11,12 +11,26 @@
 //!
 //! Read-only, without state: each answer is made from a model that was read after the request
 //! came. Where it comes from is [`SnapshotSource`]'s business.
+//!
+//! `server` is between a listener and these paths: it keeps to the `limits`, and asks `access` who may have an answer.
+pub mod access;
+mod connection;
+mod encoding;
 mod handlers;
 pub mod limits;
+mod places;
+pub mod server;
 
 use std::{pin::Pin, sync::Arc};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    middleware::map_response,
+    response::Response,
+    routing::get,
+};
+use tokio::sync::Semaphore;
 
 use crate::{model::Model, render::BuildInfo};
 
@@ -47,10 +61,13 @@ pub trait SnapshotSource: Send + Sync + 'static {
 struct Site {
     source: Arc<dyn SnapshotSource>,
     build: Arc<BuildInfo>,
+    /// As many answers are made at a time.
+    turns: Arc<Semaphore>,
 }
 
 /// Every path. `HEAD` is answered like `GET`, without the body.
 pub fn router(source: Arc<dyn SnapshotSource>, build: BuildInfo) -> Router {
+    let turns = Arc::new(Semaphore::new(limits::ANSWERS_AT_ONCE));
     Router::new()
         .route("/", get(handlers::landing_page))
         .route("/metrics", get(handlers::metrics))
@@ -60,7 +77,16 @@ pub fn router(source: Arc<dyn SnapshotSource>, build: BuildInfo) -> Router {
         .route("/readyz", get(handlers::readiness))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::method_not_allowed)
-        .with_state(Site { source, build: Arc::new(build) })
+        .layer(map_response(with_common_headers))
+        .with_state(Site { source, build: Arc::new(build), turns })
+}
+
+/// What is true of every answer: its type is meant, and it is old at once.
+async fn with_common_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]

@@ -8,9 +8,14 @@
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 
+/// What `cargo xtask abuse` does to a daemon.
+#[path = "../../../xtask/src/abuse/attack/mod.rs"]
+mod attack;
+
 mod command_line;
 mod configured;
 mod doctor;
+mod http;
 mod jar;
 mod owners;
 mod privileges;
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
     let mut trials = command_line::trials();
     trials.extend(configured::trials());
     trials.extend(doctor::trials());
+    trials.extend(http::trials());
     trials.extend(owners::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());

@@ -100,59 +100,58 @@ fn bytes_that_are_no_state_are_none() {
     }
 }
 
-/// A sample of one port whose listener overflows, the `number`th.
-fn sample(number: u64) -> Sample {
-    let id = PortId { netns: 1, address: [127, 0, 0, 1].into(), port: 80 };
+/// What the `number`th sample has of a listener that overflows, and is open since the first.
+fn hooks(id: PortId, number: u64) -> HookSample {
     let counters = HandshakeCounters {
         established: 10 * number,
-        listen_drops: 3 * number * number,
-        syn_dropped_accept_queue_full: 3 * number * number,
+        listen_drops: refused(number),
+        syn_dropped_accept_queue_full: refused(number),
         connections_refused: number * number,
         listeners_opened: 1,
         ..HandshakeCounters::default()
     };
-    let drops = u32::try_from(3 * number * number).unwrap();
+    let ports = BTreeMap::from([(id, counters)]);
+    HookSample { ports_before: ports.clone(), ports, ..HookSample::default() }
+}
+
+const fn refused(number: u64) -> u64 {
+    3 * number * number
+}
+
+fn namespace(id: PortId, number: u64) -> NamespaceSample {
     let netstat = NetstatSample {
-        listen_overflows: u64::from(drops),
-        listen_drops: u64::from(drops),
+        listen_overflows: refused(number),
+        listen_drops: refused(number),
         ..NetstatSample::default()
     };
-    let (accept_queue_length, accept_queue_limit) = (5, 4);
     let listener = ListenerSample {
         address: id.address,
         port: id.port,
-        accept_queue_length,
-        accept_queue_limit,
-        drops,
+        accept_queue_length: 5,
+        accept_queue_limit: 4,
+        drops: refused(number).try_into().unwrap(),
         inode: 7,
     };
+    NamespaceSample {
+        netns: id.netns,
+        listeners: Some(vec![listener]),
+        netstat_before: Some(netstat),
+        netstat_after: Some(netstat),
+        ..NamespaceSample::default()
+    }
+}
+
+fn sample(number: u64) -> Sample {
+    let id = PortId { netns: 1, address: [127, 0, 0, 1].into(), port: 80 };
+    let processed = u32::MAX.wrapping_add(number.try_into().unwrap());
+    let softnet = SoftnetSample { cpu: 0, processed, dropped: 0, time_squeeze: 0 };
+    let owner = OwnerSample { pid: 1, process: "java".to_owned(), ..OwnerSample::default() };
     Sample {
         taken: Instants { monotonic: number * 20_000_000_000, unix_seconds: 1.7e9 },
-        hooks: Some(HookSample {
-            ports: BTreeMap::from([(id, counters)]),
-            ports_before: BTreeMap::from([(id, counters)]),
-            ..HookSample::default()
-        }),
-        namespaces: vec![NamespaceSample {
-            netns: 1,
-            listeners: Some(vec![listener]),
-            netstat_before: Some(netstat),
-            netstat_after: Some(netstat),
-            ..NamespaceSample::default()
-        }],
-        host: HostSample {
-            softnet: Some(vec![SoftnetSample {
-                cpu: 0,
-                processed: u32::MAX.wrapping_add(u32::try_from(number).unwrap()),
-                dropped: 0,
-                time_squeeze: 0,
-            }]),
-            ..HostSample::default()
-        },
-        owners: BTreeMap::from([(
-            7,
-            Arc::new(OwnerSample { pid: 1, process: "java".to_owned(), ..OwnerSample::default() }),
-        )]),
+        hooks: Some(hooks(id, number)),
+        namespaces: vec![namespace(id, number)],
+        host: HostSample { softnet: Some(vec![softnet]), ..HostSample::default() },
+        owners: BTreeMap::from([(7, Arc::new(owner))]),
         ..Sample::default()
     }
 }

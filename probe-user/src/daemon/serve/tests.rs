@@ -4,15 +4,18 @@ use std::{
     future::pending,
     io::{Read, Write},
     net::TcpStream,
-    os::{linux::net::SocketAddrExt, unix},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{self, net::UnixStream},
+    },
     sync::mpsc::sync_channel,
     time::Instant,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
-use crate::daemon::ReadModel;
+use crate::daemon::{ReadModel, local_socket::SocketWish};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,7 +51,7 @@ fn ask(address: SocketAddr, path: &str) -> TcpStream {
 }
 
 /// The first line of an answer; empty when the server has hung up.
-fn first_line(stream: &mut TcpStream) -> String {
+fn first_line(stream: &mut impl Read) -> String {
     let mut bytes = [0; 4096];
     let length = stream.read(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes[..length]).lines().next().unwrap_or_default().to_owned()
@@ -141,4 +144,28 @@ async fn the_end_waits_until_the_reader_has_saved_what_it_owns() {
     let (_, server) = start(Collector::start(read, None).unwrap(), std::future::ready(())).await;
     timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
     assert_eq!(saved.try_recv(), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_inherited_socket_serves_and_so_does_one_in_the_file_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("probe.sock");
+    let local = LocalSocket::open(&SocketWish::At(path.clone())).unwrap();
+    let inherited = std::net::TcpListener::bind(loopback(0)).unwrap();
+    let server = Server::inherit(inherited.into()).unwrap().with_local_socket(local);
+    let address = server.local_addr().unwrap();
+    let (open, gate) = sync_channel(10);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async { stopped.await.unwrap_or_default() };
+    let build = BuildInfo { version: "1.2.3".to_owned(), kernel: "6.1".to_owned() };
+    let server = tokio::spawn(server.run(failing_at(gate), build, shutdown));
+    assert_eq!(first_line(&mut ask(address, "/healthz")), "HTTP/1.1 200 OK");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n").unwrap();
+    assert_eq!(first_line(&mut stream), "HTTP/1.1 200 OK");
+    drop((open, stop));
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    assert_eq!(first_line(&mut stream), "", "closed");
+    assert!(!path.exists(), "the file is left behind");
 }

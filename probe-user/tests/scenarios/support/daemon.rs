@@ -113,6 +113,11 @@ impl Daemon {
         namespace.run(move || scrape(address))
     }
 
+    /// Its number.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has logged so far.
     pub(crate) const fn log(&self) -> &Log {
         &self.log
@@ -120,7 +125,7 @@ impl Daemon {
 
     /// Sends a signal.
     pub(crate) fn send(&self, signal: Signal) {
-        let id = Pid::from_raw(self.process.id().try_into().expect("a process id"));
+        let id = Pid::from_raw(self.process_id().try_into().expect("a process id"));
         kill(id, signal).expect("a signal to the daemon");
     }
 
