@@ -13,6 +13,7 @@ mod port_queues;
 mod probe;
 mod promql;
 mod rules;
+mod scale;
 mod schema;
 mod shorthand;
 mod table;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     /// Compares the files with their source, and checks every panel and expression; checks and tests Prometheus' rules
     Check,
     Live(live::Arguments),
+    Scale(scale::Arguments),
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
@@ -60,6 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Command::Write => write(),
         Command::Check => check(),
         Command::Live(arguments) => live::run(arguments),
+        Command::Scale(arguments) => scale::run(arguments),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(*rules),
     }
@@ -181,5 +184,23 @@ mod tests {
                 assert!(!text.contains('$'), "{title}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_panel_has_from_a_rule_is_recorded_by_one() {
+        let rules = fs::read_to_string(workspace::root().join(rules::FOLDER).join("rules.yml")).unwrap();
+        let mut recorded = 0;
+        for board in boards() {
+            let json: Value = serde_json::from_str(&board.text()).unwrap();
+            for (title, expression) in lint::expressions(&json) {
+                let selectors = promql::read(expression).unwrap().selectors;
+                for name in selectors.iter().map(|it| &it.metric).filter(|name| catalogue::is_recorded(name))
+                {
+                    assert!(rules.contains(&format!("- record: {name}\n")), "{title}: {name}");
+                    recorded += 1;
+                }
+            }
+        }
+        assert!(recorded > 3);
     }
 }
