@@ -3,9 +3,11 @@
 mod board;
 mod catalogue;
 mod fleet;
+mod kubernetes;
 mod lint;
 mod live;
 mod looks;
+mod manifests;
 mod measures;
 mod panel;
 mod port;
@@ -41,12 +43,14 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards
+    /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards, and of these and the rules what Kubernetes gets
     Write,
     /// Compares the files with their source, and checks every panel and expression; checks and tests Prometheus' rules
     Check,
     Live(live::Arguments),
     Scale(scale::Arguments),
+    /// Validates dashboards/kubernetes and dashboards/compose against the published schemas of both (needs node and npm)
+    Manifests,
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema (needs node and npm)
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
@@ -63,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Command::Check => check(),
         Command::Live(arguments) => live::run(arguments),
         Command::Scale(arguments) => scale::run(arguments),
+        Command::Manifests => manifests::validate(),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(*rules),
     }
@@ -87,6 +92,10 @@ fn write() -> Result<()> {
         let advice = || format!("dashboards: cannot write {}", path.display());
         fs::create_dir_all(workspace::root().join(FOLDER)).with_context(advice)?;
         fs::write(written, board.text()).with_context(advice)?;
+    }
+    for (path, text) in kubernetes::files()? {
+        let advice = || format!("dashboards: cannot write {}", path.display());
+        fs::write(workspace::root().join(&path), text).with_context(advice)?;
     }
     Ok(())
 }
@@ -124,6 +133,7 @@ fn check_boards(catalogue: &Catalogue) -> Result<()> {
         problems.extend(findings.iter().map(ToString::to_string));
         lint::expressions(&json).for_each(|(_, expression)| usage.note(expression));
     }
+    problems.extend(stale_manifests()?);
     usage.note_folder(&workspace::root().join("dashboards/prometheus"))?;
     problems.extend(usage.problems(catalogue));
     problems.iter().for_each(|problem| println!("{problem}"));
@@ -132,6 +142,17 @@ fn check_boards(catalogue: &Catalogue) -> Result<()> {
     }
     println!("dashboards: {} problems", problems.len());
     Err(AlreadyReported.into())
+}
+
+/// What Kubernetes gets and is not what its sources say.
+fn stale_manifests() -> Result<Vec<String>> {
+    let files = kubernetes::files()?.into_iter();
+    let stale = files
+        .filter(|(path, text)| fs::read_to_string(workspace::root().join(path)).unwrap_or_default() != *text);
+    let problem = |path: PathBuf| {
+        format!("{}: not what its sources say; remedy: cargo xtask dashboards write", path.display())
+    };
+    Ok(stale.map(|(path, _)| problem(path)).collect())
 }
 
 fn print_expressions(as_rules: bool) -> Result<()> {
