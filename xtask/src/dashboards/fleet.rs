@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::board::{Board, Row, host_variables, row};
 use super::looks::{self, unit, whole};
-use super::measures::{FILL, REFUSING, of_port, or_zero, refusing, verdicts, where_refused};
+use super::measures::{FILL, REFUSING, or_zero, refusing, verdicts, where_refused};
 use super::panel::{Panel, bar_gauge, stat, text, timeseries};
 use super::table::table;
 
@@ -71,11 +71,10 @@ fn now() -> Row {
 }
 
 fn worst() -> Row {
+    // The recorded one does not say whose the port is.
     let fill = format!(
-        "{} / ({} / {})",
-        where_refused("tcp_backlog_accept_queue_peak", "HOST, window=\"60s\""),
-        where_refused("tcp_backlog_accept_queue_limit", "HOST"),
-        where_refused("tcp_backlog_listeners", "HOST")
+        "max by (WHO) (\n  0 * count_over_time({REFUSING}[$__range])\n  \
+           + on (job, WHERE) group_left()\n  {FILL}\n)"
     );
     let lost = table(
         "Ports that lost connections in the time range",
@@ -133,7 +132,8 @@ fn over_time() -> Row {
             .line(
                 "sum by (instance) (rate(tcp_backlog_netns_listen_overflows_total{HOST}[EVERY]))",
                 "{{instance}} overflows",
-            ),
+            )
+            .coarse("1m", 240),
             timeseries(
                 "Finished handshakes, the ten busiest ports",
                 "Connections that were put in an accept queue; on a host without hooks nobody counts them. As the recording \
@@ -141,7 +141,7 @@ fn over_time() -> Row {
                 "cps",
             )
             .line(
-                "topk(10, sum by (WHO) (port:tcp_backlog_established:busiest2m{HOST}))",
+                "max by (WHO) (topk(10, port:tcp_backlog_established:busiest2m{HOST}))",
                 "{{instance}} {{address}} {{port}} {{process}}",
             )
             .coarse("1m", 120)
@@ -181,8 +181,8 @@ fn queues() -> Row {
 fn limits() -> Row {
     let clamped = |metric: &str| {
         format!(
-            "{}\nand on (WHERE)\ntcp_backlog_backlog_bound_info{{HOST, bound=\"somaxconn\"}}",
-            of_port(metric, "HOST")
+            "max by (WHO) (\n  {metric}{{HOST}}\n  \
+               and on (job, WHERE) tcp_backlog_backlog_bound_info{{HOST, bound=\"somaxconn\"}}\n)"
         )
     };
     let listeners = table(

@@ -38,7 +38,7 @@ pub(super) const FILL: &str = "port:tcp_backlog_accept_queue_fill:ratio{HOST}";
 /// What a metric is at the ports that have refused connections within the time range.
 pub(super) fn where_refused(metric: &str, matchers: &str) -> String {
     format!(
-        "max by (WHO) ({metric}{{{matchers}}} and on (WHERE) count_over_time(port:tcp_backlog_refused:rate2m{{HOST}}[$__range]))"
+        "max by (WHO) ({metric}{{{matchers}}} and on (job, WHERE) count_over_time(port:tcp_backlog_refused:rate2m{{HOST}}[$__range]))"
     )
 }
 

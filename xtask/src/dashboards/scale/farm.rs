@@ -90,13 +90,15 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::Asked;
     use super::*;
 
     #[test]
     fn a_host_tells_its_past_once_and_then_what_is_new() {
         let text = "# HELP a A.\n# TYPE a counter\na 600\n";
         let catalogue = super::super::super::catalogue::example();
-        let template = Template::parse(text, &catalogue, 1, "rate(a[1m])").unwrap();
+        let asked = Asked { by_panels: ["a".to_owned()].into(), by_rules: String::new() };
+        let template = Template::parse(text, &catalogue, 1, &asked).unwrap();
         let farm = Farm::new(template, 200, Duration::from_secs(600));
         assert_eq!(farm.unseen(), 200);
         let samples = |now| {

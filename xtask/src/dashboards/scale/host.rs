@@ -1,5 +1,6 @@
 //! What a made-up host says: an exposition of the daemon's own, with more ports and other numbers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
@@ -14,8 +15,10 @@ const LOSING: u32 = 20;
 /// Of so many hosts one cannot attach all hooks, and of so many none.
 const TRACEPOINT: u32 = 20;
 const WITHOUT_HOOKS: u32 = 100;
-/// At most so many samples of one series are in an answer if nobody asks for its past.
-const NEWEST: usize = 1;
+/// At most so many samples of one series are in an answer if no panel asks for its past: what rules look back on, and
+/// a short gap.
+const NEWEST_OF_RULES: usize = 48;
+const NEWEST: usize = 4;
 
 /// What the rules would have recorded in the past, of which the dashboard asks for an hour: its name, the metric whose
 /// series it has, and which ports have one.
@@ -31,6 +34,26 @@ enum Which {
     All,
     Losing,
     Ten,
+}
+
+/// Who asks for the past.
+pub(super) struct Asked {
+    /// Metrics of which a panel shows the whole range.
+    pub(super) by_panels: BTreeSet<String>,
+    /// The rules, which look back for some minutes.
+    pub(super) by_rules: String,
+}
+
+impl Asked {
+    fn newest(&self, metric: &str) -> usize {
+        if self.by_panels.contains(metric) {
+            usize::MAX
+        } else if self.by_rules.contains(metric) {
+            NEWEST_OF_RULES
+        } else {
+            NEWEST
+        }
+    }
 }
 
 /// What is attached on a host.
@@ -53,8 +76,8 @@ struct Family {
     /// Which plans have it.
     plans: String,
     movement: Movement,
-    /// Whether somebody asks for its past.
-    has_past: bool,
+    /// At most so many samples are told at once.
+    newest: usize,
     /// Rules record it from now on: there is only a past to tell.
     recorded: Option<Which>,
     /// Of the host, and of each port.
@@ -76,7 +99,7 @@ pub(super) struct Host {
 }
 
 impl Template {
-    pub(super) fn parse(text: &str, catalogue: &Catalogue, ports: u16, asked: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str, catalogue: &Catalogue, ports: u16, asked: &Asked) -> Result<Self> {
         let mut families: Vec<Family> = Vec::new();
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
@@ -106,9 +129,7 @@ impl Template {
         let told = |family: &&Family| family.is_in(plan) && (first || family.recorded.is_none());
         for family in self.families.iter().filter(told) {
             body.push_str(&family.comments);
-            let newest = times.split_at(times.len().saturating_sub(NEWEST)).1;
-            // A short gap is filled for all.
-            let times = if family.has_past || times.len() <= 4 { times } else { newest };
+            let times = times.split_at(times.len().saturating_sub(family.newest)).1;
             for line in &family.lines {
                 match &line.ports {
                     None => family.write(&mut body, &line.once, line.value, host, None, times),
@@ -137,17 +158,17 @@ fn past_of(families: &[Family], (name, of, which): (&str, &str, Which)) -> Optio
         metric: name.to_owned(),
         plans: source.plans.clone(),
         movement: Movement::Constant,
-        has_past: true,
+        newest: usize::MAX,
         recorded: Some(which),
         lines: source.lines.iter().map(line).collect(),
     })
 }
 
-fn family(help: &str, metric: String, catalogue: &Catalogue, asked: &str) -> Family {
+fn family(help: &str, metric: String, catalogue: &Catalogue, asked: &Asked) -> Family {
     Family {
         comments: format!("{help}\n"),
         plans: catalogue.plans_of(&metric).to_owned(),
-        has_past: asked.contains(&metric),
+        newest: asked.newest(&metric),
         metric,
         recorded: None,
         movement: Movement::Constant,
@@ -267,16 +288,21 @@ mod tests {
         tcp_backlog_a_total{netns=\"7\",port=\"8080\"} 600\n\
         # HELP process_open_fds Files.\n# TYPE process_open_fds gauge\nprocess_open_fds 31\n";
 
+    fn asked(metrics: &[&str]) -> Asked {
+        let by_panels = metrics.iter().map(|&metric| metric.to_owned()).collect();
+        Asked { by_panels, by_rules: String::new() }
+    }
+
     #[test]
     fn a_host_has_all_its_ports_and_the_past_of_what_is_asked_for() {
         let catalogue = super::super::super::catalogue::example();
-        let template = Template::parse(TEXT, &catalogue, 2, "rate(tcp_backlog_a_total[1m])").unwrap();
+        let template = Template::parse(TEXT, &catalogue, 2, &asked(&["tcp_backlog_a_total"])).unwrap();
         let host = Host { number: 0, started: 0 };
         let times = host.times(0, 600_000);
         assert_eq!(times.len(), 40);
         let body = template.write(&host, &times, true);
         assert_eq!(body.lines().filter(|line| line.contains("port=\"8081\"")).count(), 40);
-        assert_eq!(body.lines().filter(|line| line.starts_with("process_open_fds ")).count(), 1);
+        assert_eq!(body.lines().filter(|line| line.starts_with("process_open_fds ")).count(), NEWEST);
         assert!(body.ends_with("process_open_fds 31 600000\n"), "{body}");
     }
 
@@ -284,7 +310,7 @@ mod tests {
     fn plans_have_what_the_catalogue_says() {
         let catalogue = super::super::super::catalogue::example();
         let text = TEXT.replace("tcp_backlog_a_total", "tcp_backlog_peak");
-        let template = Template::parse(&text, &catalogue, 1, "").unwrap();
+        let template = Template::parse(&text, &catalogue, 1, &asked(&[])).unwrap();
         let body = |number| template.write(&Host { number, started: 0 }, &[600_000], true);
         assert!(body(0).contains("tcp_backlog_peak{"));
         assert!(!body(7).contains("tcp_backlog_peak") && body(7).contains("process_open_fds"));

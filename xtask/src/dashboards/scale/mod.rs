@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use self::farm::Farm;
-use self::host::Template;
+use self::host::{Asked, Template};
 use self::stage::Stage;
 use crate::{processes, setup, workspace};
 
@@ -80,14 +80,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
     outcome
 }
 
-/// The past is needed of what a panel or a rule asks for; of all else there has to be a series, and what comes from now on.
+/// The past is needed of what a panel looks back on; of all else there has to be a series, and what comes from now on.
 fn template(ports: u16, panels: &[panels::Panel]) -> Result<Template> {
     let read = |path: &str| {
         fs::read_to_string(workspace::root().join(path))
             .with_context(|| format!("dashboards: cannot read {path}"))
     };
-    let mut asked = read("dashboards/prometheus/rules.yml")?;
-    panels.iter().flat_map(|panel| &panel.targets).for_each(|target| asked.push_str(&target.expression));
+    let asked =
+        Asked { by_panels: panels::with_past(panels)?, by_rules: read("dashboards/prometheus/rules.yml")? };
     Template::parse(&read(EXPOSITION)?, &super::catalogue()?, ports, &asked)
 }
 

@@ -1,13 +1,14 @@
 //! What Grafana asks for a dashboard of the last hour on a full screen, and how long it waits for the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
 use super::super::board::Board;
 use super::super::lint::{list_at, text_at};
+use super::super::promql;
 use super::{RANGE, http, stage};
 
 /// The width of one of 24 columns on a screen of 1,920 pixels.
@@ -35,6 +36,20 @@ pub(super) fn of(board: &Board) -> Result<Vec<Panel>> {
     let json: Value = serde_json::from_str(&board.text()).context("dashboards: not JSON")?;
     let panels = list_at(&json, "/panels").iter().map(panel);
     Ok(panels.filter(|panel| !panel.targets.is_empty()).collect())
+}
+
+/// The metrics of graphs, and those that are counted over the whole range.
+pub(super) fn with_past(panels: &[Panel]) -> Result<BTreeSet<String>> {
+    let whole = format!("{}h", RANGE.as_secs() / 3600);
+    let mut metrics = BTreeSet::new();
+    for target in panels.iter().flat_map(|panel| &panel.targets) {
+        let read =
+            promql::read(&target.expression).map_err(|error| anyhow!("{}: {error}", target.expression))?;
+        let asked = read.selectors.into_iter();
+        let asked = asked.filter(|selector| target.step.is_some() || selector.range.as_ref() == Some(&whole));
+        metrics.extend(asked.map(|selector| selector.metric));
+    }
+    Ok(metrics)
 }
 
 fn panel(panel: &Value) -> Panel {
@@ -157,6 +172,11 @@ mod tests {
         let panels = of(&super::super::super::fleet::board()).unwrap();
         let targets: Vec<&Target> = panels.iter().flat_map(|panel| &panel.targets).collect();
         assert!(targets.len() > 20 && targets.iter().all(|target| !target.expression.contains('$')));
+        let past = with_past(&panels).unwrap();
+        assert!(
+            past.contains("tcp_backlog_listen_drops_total") && !past.contains("tcp_backlog_advice"),
+            "{past:?}"
+        );
         let graph = targets.iter().find(|target| target.step.is_some()).unwrap();
         assert!(graph.path(7_200).contains("&start="), "{}", graph.path(7_200));
     }
