@@ -16,6 +16,8 @@ mod arbitrary;
 mod busy;
 #[path = "renderers/exposition.rs"]
 mod exposition;
+#[path = "renderers/full_host.rs"]
+mod full_host;
 #[path = "renderers/models.rs"]
 mod models;
 

@@ -5,6 +5,7 @@
 //! is what Prometheus stores: integers up to 2^53 survive exactly, above that the nearest float is
 //! written (the JSON renderer keeps all digits).
 mod advice;
+mod histograms;
 mod limits;
 
 use std::{
@@ -14,17 +15,14 @@ use std::{
 
 use prometheus::{
     Encoder, TextEncoder,
-    proto::{
-        Bucket, Counter, Gauge, Histogram as Distribution, LabelPair, Metric as Sample, MetricFamily,
-        MetricType,
-    },
+    proto::{Counter, Gauge, LabelPair, Metric as Sample, MetricFamily, MetricType},
 };
 
 use super::BuildInfo;
 use crate::{
     metrics::{Kind, Metric, catalogue},
     model::{
-        BacklogBound, Handshakes, Histogram, Listener, Model, Namespace, Peaks, Port, QueueCounts, Queues,
+        BacklogBound, Handshakes, Listener, Model, Namespace, Peaks, Port, QueueCounts, Queues,
         series::PortTotals,
     },
     sample::{OwnCostSample, OwnerSample},
@@ -239,25 +237,6 @@ impl Exposition {
         if let Some(unix_seconds) = unix_seconds {
             self.add(metric, labels, unix_seconds);
         }
-    }
-
-    fn add_histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram) {
-        let mut below = 0_u64;
-        // The last bucket, which has no bound, is the count: the encoder writes it.
-        let buckets = histogram.upper_bounds.iter().zip(&histogram.counts).map(|(bound, count)| {
-            below = below.wrapping_add(*count);
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
-        });
-        let mut distribution = Distribution::default();
-        distribution.set_bucket(buckets.collect());
-        distribution.set_sample_sum(histogram.sum);
-        distribution.set_sample_count(histogram.count());
-        let mut sample = labelled(metric, labels);
-        sample.set_histogram(distribution);
-        self.push(metric, sample);
     }
 
     fn add_namespace(&mut self, namespace: &Namespace) {

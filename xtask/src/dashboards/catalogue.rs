@@ -18,8 +18,8 @@ pub(crate) struct Metric {
     labels: BTreeSet<String>,
     /// The text, in which the values of labels are named.
     meaning: String,
-    /// Whether every daemon has it, whatever its plan.
-    everywhere: bool,
+    /// What must be attached, in words.
+    plans: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(crate) struct Series<'a> {
     /// Whether it only grows, so that its value means nothing without a rate.
     pub(crate) grows: bool,
     is_bucket: bool,
+    /// By a rule of Prometheus: which labels it has the rule says.
+    is_recorded: bool,
 }
 
 impl Catalogue {
@@ -64,8 +66,10 @@ impl Catalogue {
             let labels = labels.split(',').map(|label| label.trim().trim_matches('`'));
             let labels = labels.filter(|label| *label != "none").map(str::to_owned).collect();
             let meaning = meaning.replace('\\', "");
-            let everywhere = *plans == "every host";
-            metrics.insert(name.trim_matches('`').to_owned(), Metric { kind, labels, meaning, everywhere });
+            metrics.insert(
+                name.trim_matches('`').to_owned(),
+                Metric { kind, labels, meaning, plans: (*plans).to_owned() },
+            );
         }
         if metrics.is_empty() {
             bail!("docs/METRICS.md: no table of metrics in it; remedy: cargo xtask metrics-docs");
@@ -80,13 +84,24 @@ impl Catalogue {
 
     /// Metrics that every daemon has, whatever its plan.
     pub(crate) fn everywhere(&self) -> impl Iterator<Item = &str> {
-        self.metrics.iter().filter(|(_, metric)| metric.everywhere).map(|(name, _)| name.as_str())
+        self.metrics.iter().filter(|(_, metric)| metric.plans == "every host").map(|(name, _)| name.as_str())
+    }
+
+    /// Which plans measure a metric, in the document's words; empty if it has no such metric.
+    pub(crate) fn plans_of(&self, name: &str) -> &str {
+        self.metrics.get(name).map_or("", |metric| &metric.plans)
+    }
+
+    /// What a name in a panel stands for: there it may be of a rule, too, and whether there is such a rule is a test's matter.
+    pub(crate) fn find_or_recorded(&self, name: &str) -> Option<Series<'_>> {
+        let recorded = Series { metric: None, grows: false, is_bucket: false, is_recorded: true };
+        if is_recorded(name) { Some(recorded) } else { self.find(name) }
     }
 
     /// What a name in an expression stands for.
     pub(crate) fn find(&self, name: &str) -> Option<Series<'_>> {
         if OF_PROMETHEUS.contains(&name) {
-            return Some(Series { metric: None, grows: false, is_bucket: false });
+            return Some(Series { metric: None, grows: false, is_bucket: false, is_recorded: false });
         }
         if let Some((name, metric)) = self.metrics.get_key_value(name) {
             // A histogram has no series of its bare name.
@@ -94,19 +109,31 @@ impl Catalogue {
                 metric: Some((name, metric)),
                 grows: metric.kind == Kind::Counter,
                 is_bucket: false,
+                is_recorded: false,
             });
         }
         let (base, part) = name.rsplit_once('_')?;
         let (base, metric) = self.metrics.get_key_value(base)?;
         let is_part = metric.kind == Kind::Histogram && matches!(part, "bucket" | "sum" | "count");
-        is_part.then_some(Series { metric: Some((base, metric)), grows: true, is_bucket: part == "bucket" })
+        is_part.then_some(Series {
+            metric: Some((base, metric)),
+            grows: true,
+            is_bucket: part == "bucket",
+            is_recorded: false,
+        })
     }
+}
+
+/// Whether a name is of a series that Prometheus has recorded, by convention.
+pub(crate) fn is_recorded(name: &str) -> bool {
+    name.contains(':')
 }
 
 impl Series<'_> {
     /// Whether the series may have this label.
     pub(crate) fn has_label(&self, label: &str) -> bool {
-        OF_EVERY_TARGET.contains(&label)
+        self.is_recorded
+            || OF_EVERY_TARGET.contains(&label)
             || (label == "le" && self.is_bucket)
             || self.metric.is_some_and(|(_, metric)| metric.labels.contains(label))
     }

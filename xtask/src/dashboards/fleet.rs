@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::board::{Board, Row, host_variables, row};
 use super::looks::{self, unit, whole};
-use super::measures::{fill, of_port, per_second, refused, refused_anywhere, verdicts};
+use super::measures::{FILL, REFUSING, or_zero, refusing, verdicts, where_refused};
 use super::panel::{Panel, bar_gauge, stat, text, timeseries};
 use super::table::table;
 
@@ -30,15 +30,15 @@ pub(super) fn board() -> Board {
 }
 
 fn now() -> Row {
-    let losing = format!("sum(({}) > bool 0)", refused_anywhere("rate", "EVERY"));
+    let refusing = refusing("rate", "EVERY");
     row(
         "Now",
         vec![
             stat("Refused per second", &format!("What all hosts refuse. {PLANS}"), "cps")
-                .value(&format!("sum({})", refused_anywhere("rate", "EVERY")), "")
+                .value(&or_zero(&format!("sum({refusing})")), "")
                 .thresholds("green", &[(0.001, "red")]),
             stat("Ports that lose connections", &format!("How many refuse some at this moment. {PLANS}"), "short")
-                .value(&losing, "")
+                .value(&or_zero(&format!("count(count by (WHERE) ({refusing}))")), "")
                 .thresholds("green", &[(1.0, "red")]),
             stat(
                 "Lost some within 15 minutes",
@@ -51,8 +51,9 @@ fn now() -> Row {
             )
             .thresholds("green", &[(1.0, "red")]),
             stat("Fullest queue", "The fullest accept queue in the last minute, by its limit; the fullest at this moment \
-                where peaks are not seen. A full queue is slightly above 100 %.", "percentunit")
-                .value(&format!("max({})", fill("HOST")), "")
+                where peaks are not seen. A full queue is slightly above 100 %. Needs the recording rules.", "percentunit")
+                .value(&format!("max({FILL})"), "")
+                .default("noValue", json!("no rules"))
                 .thresholds("green", &looks::FILL),
             stat("Clamped listeners", "Ports whose backlog net.core.somaxconn made less than the program had asked for. \
                 Needs hooks on listen() (trampoline, kprobe).", "short")
@@ -70,23 +71,26 @@ fn now() -> Row {
 }
 
 fn worst() -> Row {
-    let losers = format!("({}) > 0", refused_anywhere("increase", "$__range"));
-    let where_lost = |expression: &str| format!("({expression})\nand on (WHERE)\n({losers})");
+    // The recorded one does not say whose the port is.
+    let fill = format!(
+        "max by (WHO) (\n  0 * count_over_time({REFUSING}[$__range])\n  \
+           + on (job, WHERE) group_left()\n  {FILL}\n)"
+    );
     let lost = table(
         "Ports that lost connections in the time range",
-        &format!("The worst first; a click on a port opens its page. {PLANS}"),
+        &format!("The worst first; a click on a port opens its page. All but the first column need the recording rules. {PLANS}"),
         "none",
     )
-    .column(&losers, "refused", &[whole()])
+    .column(&refusing("increase", "$__range"), "refused", &[whole()])
     .column(
-        &where_lost(&refused_anywhere("rate", "EVERY")),
+        &format!("sum by (WHO) ({REFUSING})"),
         "refused per second",
         &with(unit("cps"), looks::red_from(0.001)),
     )
-    .column(&where_lost(&fill("HOST")), "fill, last minute", &looks::fill())
-    .column(&where_lost(&of_port("tcp_backlog_accept_queue_highest", "HOST")), "highest ever", &[whole()])
-    .column(&where_lost(&of_port("tcp_backlog_accept_queue_limit", "HOST")), "limit", &[whole()])
-    .column(&where_lost(&of_port("tcp_backlog_backlog_recommended", "HOST")), "recommended", &[whole()])
+    .column(&fill, "fill, last minute", &looks::fill())
+    .column(&where_refused("tcp_backlog_accept_queue_highest", "HOST"), "highest ever", &[whole()])
+    .column(&where_refused("tcp_backlog_accept_queue_limit", "HOST"), "limit", &[whole()])
+    .column(&where_refused("tcp_backlog_backlog_recommended", "HOST"), "recommended", &[whole()])
     .worst_first("refused")
     .or_else("nothing was refused")
     .link("port", "The port", PORT_PAGE);
@@ -113,12 +117,13 @@ fn over_time() -> Row {
     row(
         "When",
         vec![
-            timeseries("Refused per second, the ten worst ports", &format!("At each time the worst of that time. {PLANS}"), "cps")
-                .line(
-                    &format!("topk(10, ({}) > 0)", refused("HOST", "rate", "EVERY")),
-                    "{{instance}} {{address}} {{port}} {{process}}",
-                )
-                .default("noValue", json!("nothing is refused")),
+            timeseries(
+                "Refused per second, the ten worst ports",
+                &format!("At each time the worst of that time, as the recording rules have it: over two minutes. {PLANS}"),
+                "cps",
+            )
+            .line(&format!("topk(10, sum by (WHO) ({REFUSING}))"), "{{instance}} {{address}} {{port}} {{process}}")
+            .default("noValue", json!("nothing is refused, or nothing is recorded")),
             timeseries(
                 "The kernel's own count per host",
                 "TcpExt ListenDrops and, of them, ListenOverflows of all network namespaces: packets, on every host that \
@@ -129,16 +134,19 @@ fn over_time() -> Row {
             .line(
                 "sum by (instance) (rate(tcp_backlog_netns_listen_overflows_total{HOST}[EVERY]))",
                 "{{instance}} overflows",
-            ),
+            )
+            .coarse("1m", 240),
             timeseries(
                 "Finished handshakes, the ten busiest ports",
-                "Connections that were put in an accept queue; on a host without hooks nobody counts them.",
+                "Connections that were put in an accept queue; on a host without hooks nobody counts them. As the recording \
+                 rules have it: over two minutes.",
                 "cps",
             )
             .line(
-                &format!("topk(10, {})", per_second("tcp_backlog_established_total", "HOST")),
+                "max by (WHO) (topk(10, port:tcp_backlog_established:busiest2m{HOST}))",
                 "{{instance}} {{address}} {{port}} {{process}}",
             )
+            .coarse("1m", 120)
             .size(24, 8),
         ],
     )
@@ -151,12 +159,13 @@ fn queues() -> Row {
             bar_gauge(
                 "The ten fullest accept queues",
                 "The highest length of the last minute by the limit; where peaks are not seen (tracepoint plan before Linux \
-                 6.3, no hooks), the length at this moment. Of listeners that share a port the fullest by their mean limit.",
+                 6.3, no hooks), the length at this moment. Of listeners that share a port the fullest by their mean limit. \
+                 Needs the recording rules.",
                 "percentunit",
             )
             .value(
-                &format!("sort_desc(topk(10, {}))", fill("HOST")),
-                "{{instance}} {{address}} {{port}} {{process}}",
+                &format!("sort_desc(topk(10, {FILL}))"),
+                "{{instance}} {{address}} {{port}}",
             )
             .default("max", json!(1))
             .default("decimals", json!(0))
@@ -166,7 +175,8 @@ fn queues() -> Row {
                 "The same at each time. From 70 % on a burst of the same kind may overflow the queue.",
                 "percentunit",
             )
-            .line(&format!("topk(10, {})", fill("HOST")), "{{instance}} {{address}} {{port}} {{process}}"),
+            .line(&format!("topk(10, {FILL})"), "{{instance}} {{address}} {{port}}")
+            .coarse("1m", 120),
         ],
     )
 }
@@ -174,8 +184,8 @@ fn queues() -> Row {
 fn limits() -> Row {
     let clamped = |metric: &str| {
         format!(
-            "{}\nand on (WHERE)\ntcp_backlog_backlog_bound_info{{HOST, bound=\"somaxconn\"}}",
-            of_port(metric, "HOST")
+            "max by (WHO) (\n  {metric}{{HOST}}\n  \
+               and on (job, WHERE) tcp_backlog_backlog_bound_info{{HOST, bound=\"somaxconn\"}}\n)"
         )
     };
     let listeners = table(
@@ -225,6 +235,8 @@ fn meaning() -> Panel {
         "A **port** is network namespace, address and port number. A connection is *refused* when its SYN or the last packet \
          of its handshake is dropped, mostly because the accept queue is full.\n\n\
          The row `other` is the sum of ports without series of their own.\n\n\
+         What needs the *recording rules* is empty in a Prometheus that has not loaded `rules.yml`: of thousands of ports the \
+         worst cannot be found anew each time.\n\n\
          *Not measured* is not zero: the plan of that host cannot tell. **The probe itself** says why.",
     )
     .size(8, 8)

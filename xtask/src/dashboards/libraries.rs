@@ -29,7 +29,7 @@ pub(super) fn provide(browser: &Browser) -> Result<PathBuf> {
         // No scripts of packages: none of these needs any.
         install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache"]).arg(&downloads);
         processes::output_of(&mut install).context(
-            "setup: Grafana's libraries could not be installed (remedy: a network that reaches registry.npmjs.org, or \
+            "setup: Grafana's libraries could not be installed (remedy: a network that reaches the registry of npm, or \
              npm_config_registry that names another registry)",
         )?;
         fs::remove_dir_all(downloads)?;

@@ -11,12 +11,40 @@ pub(super) fn refused(matchers: &str, over: &str, range: &str) -> String {
     )
 }
 
-/// The same of every host: of those without hooks, the kernel's own count for each network namespace.
-pub(super) fn refused_anywhere(over: &str, range: &str) -> String {
+/// Where in the whole fleet connections are refused, and how often; where none are there is no series. Of hosts without
+/// hooks it is the kernel's own count for each network namespace.
+///
+/// What is 0 is left out before anything else is done: thousands of ports that are well cost the most.
+pub(super) fn refusing(over: &str, range: &str) -> String {
     format!(
-        "{}\nor on (instance)\nsum by (instance, netns) ({over}(tcp_backlog_netns_listen_drops_total{{HOST}}[{range}]))",
-        refused("HOST", over, range)
+        "sum by (WHO) (\n  \
+           {over}(tcp_backlog_connections_refused_total{{HOST}}[{range}]) > 0\n  \
+           or\n  \
+           ({over}(tcp_backlog_listen_drops_total{{HOST}}[{range}]) > 0\n    \
+             unless on (job, instance) tcp_backlog_accounting_info{{HOST, method=\"kernel-counters\"}})\n  \
+           or\n  \
+           ({over}(tcp_backlog_netns_listen_drops_total{{HOST}}[{range}]) > 0\n    \
+             unless on (job, instance) tcp_backlog_accounting_info{{HOST, method!=\"none\"}})\n\
+         )"
     )
+}
+
+/// The same per second as Prometheus has recorded it (dashboards/prometheus/rules.yml).
+pub(super) const REFUSING: &str = "port:tcp_backlog_refused:rate2m{HOST}";
+
+/// How full the accept queues are, as recorded: without the process.
+pub(super) const FILL: &str = "port:tcp_backlog_accept_queue_fill:ratio{HOST}";
+
+/// What a metric is at the ports that have refused connections within the time range.
+pub(super) fn where_refused(metric: &str, matchers: &str) -> String {
+    format!(
+        "max by (WHO) ({metric}{{{matchers}}} and on (job, WHERE) count_over_time(port:tcp_backlog_refused:rate2m{{HOST}}[$__range]))"
+    )
+}
+
+/// Something that is 0 where nobody has any, and absent where nobody could.
+pub(super) fn or_zero(expression: &str) -> String {
+    format!("{expression}\nor\n0 * count(tcp_backlog_build_info{{HOST}})")
 }
 
 /// How full the fullest queue of each port was in the last minute; where peaks are not seen, how full the port is now.

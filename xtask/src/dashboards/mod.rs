@@ -4,10 +4,12 @@ mod board;
 mod catalogue;
 pub(crate) mod check;
 mod fleet;
+mod kubernetes;
 mod libraries;
 mod lint;
 mod live;
 mod looks;
+mod manifests;
 mod measures;
 mod panel;
 mod port;
@@ -16,6 +18,7 @@ mod probe;
 mod promql;
 mod render;
 mod rules;
+mod scale;
 mod schema;
 mod shorthand;
 mod table;
@@ -44,10 +47,13 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards
+    /// Writes dashboards/grafana/*.json from their source in xtask/src/dashboards, and of these and the rules what Kubernetes gets
     Write,
     Check(check::Arguments),
     Live(live::Arguments),
+    Scale(scale::Arguments),
+    /// Validates dashboards/kubernetes and dashboards/compose against the published schemas of both (needs node and npm)
+    Manifests,
     /// Validates the files against the JSON schema of Grafana's own package @grafana/schema
     Schema,
     /// Prints every expression as Prometheus gets it: dashboard, panel, expression, with a tab between them
@@ -63,6 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Command::Write => write(),
         Command::Check(arguments) => check::run(arguments),
         Command::Live(arguments) => live::run(arguments),
+        Command::Scale(arguments) => scale::run(arguments),
+        Command::Manifests => manifests::validate(),
         Command::Schema => schema::validate(&files()),
         Command::Expressions { rules } => print_expressions(*rules),
     }
@@ -87,6 +95,10 @@ fn write() -> Result<()> {
         let advice = || format!("dashboards: cannot write {}", path.display());
         fs::create_dir_all(workspace::root().join(FOLDER)).with_context(advice)?;
         fs::write(written, board.text()).with_context(advice)?;
+    }
+    for (path, text) in kubernetes::files()? {
+        let advice = || format!("dashboards: cannot write {}", path.display());
+        fs::write(workspace::root().join(&path), text).with_context(advice)?;
     }
     Ok(())
 }
@@ -117,6 +129,7 @@ fn check_boards(catalogue: &Catalogue) -> Result<()> {
         problems.extend(findings.iter().map(ToString::to_string));
         lint::expressions(&json).for_each(|(_, expression)| usage.note(expression));
     }
+    problems.extend(stale_manifests()?);
     usage.note_folder(&workspace::root().join("dashboards/prometheus"))?;
     problems.extend(usage.problems(catalogue));
     problems.iter().for_each(|problem| println!("{problem}"));
@@ -125,6 +138,17 @@ fn check_boards(catalogue: &Catalogue) -> Result<()> {
     }
     println!("dashboards: {} problems", problems.len());
     Err(AlreadyReported.into())
+}
+
+/// What Kubernetes gets and is not what its sources say.
+fn stale_manifests() -> Result<Vec<String>> {
+    let files = kubernetes::files()?.into_iter();
+    let stale = files
+        .filter(|(path, text)| fs::read_to_string(workspace::root().join(path)).unwrap_or_default() != *text);
+    let problem = |path: PathBuf| {
+        format!("{}: not what its sources say; remedy: cargo xtask dashboards write", path.display())
+    };
+    Ok(stale.map(|(path, _)| problem(path)).collect())
 }
 
 fn print_expressions(as_rules: bool) -> Result<()> {
@@ -177,5 +201,23 @@ mod tests {
                 assert!(!text.contains('$'), "{title}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_panel_has_from_a_rule_is_recorded_by_one() {
+        let rules = fs::read_to_string(workspace::root().join(rules::FOLDER).join("rules.yml")).unwrap();
+        let mut recorded = 0;
+        for board in boards() {
+            let json: Value = serde_json::from_str(&board.text()).unwrap();
+            for (title, expression) in lint::expressions(&json) {
+                let selectors = promql::read(expression).unwrap().selectors;
+                for name in selectors.iter().map(|it| &it.metric).filter(|name| catalogue::is_recorded(name))
+                {
+                    assert!(rules.contains(&format!("- record: {name}\n")), "{title}: {name}");
+                    recorded += 1;
+                }
+            }
+        }
+        assert!(recorded > 3);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Panel {
     overrides: Vec<Value>,
     options: Value,
     transformations: Vec<Value>,
+    /// How fine a graph is: the panel's own settings of its queries.
+    fineness: Option<(&'static str, u32)>,
 }
 
 impl Panel {
@@ -55,6 +57,7 @@ impl Panel {
             overrides: Vec::new(),
             options,
             transformations: Vec::new(),
+            fineness: None,
         }
     }
 
@@ -145,6 +148,12 @@ impl Panel {
         )
     }
 
+    /// At least this time from one point to the next, and at most so many points: for what takes Prometheus long.
+    pub(super) fn coarse(mut self, interval: &'static str, points: u32) -> Self {
+        self.fineness = Some((interval, points));
+        self
+    }
+
     pub(super) fn transformed(mut self, id: &str, options: Value) -> Self {
         self.transformations.push(json!({ "id": id, "options": options }));
         self
@@ -166,6 +175,10 @@ impl Panel {
         set(&mut panel, "fieldConfig", json!({ "defaults": self.defaults, "overrides": self.overrides }));
         let targets: Vec<Value> = self.targets.iter().enumerate().map(|(i, target)| target.json(i)).collect();
         set(&mut panel, "targets", Value::from(targets));
+        if let Some((interval, points)) = self.fineness {
+            set(&mut panel, "interval", json!(interval));
+            set(&mut panel, "maxDataPoints", json!(points));
+        }
         if !self.transformations.is_empty() {
             set(&mut panel, "transformations", json!(self.transformations));
         }

@@ -46,7 +46,7 @@ pub(super) fn expression(board: &Value, text: &str, catalogue: &Catalogue, repor
 /// The metric is the daemon's and has the labels, and the document knows the values.
 pub(super) fn metric(selector: &Selector, catalogue: &Catalogue, report: &mut Report<'_>) {
     let name = &selector.metric;
-    let Some(series) = catalogue.find(name) else {
+    let Some(series) = catalogue.find_or_recorded(name) else {
         return report.find("known-metric", format!("docs/METRICS.md has no {name}"));
     };
     for Matcher { label, operator, value } in &selector.matchers {
@@ -54,7 +54,8 @@ pub(super) fn metric(selector: &Selector, catalogue: &Catalogue, report: &mut Re
             report.find("known-label", format!("{name} has no label {label}"));
         }
         let exact = matches!(operator.as_str(), "=" | "!=") && !value.is_empty() && !value.contains('$');
-        if exact && !series.names_value(value) {
+        // The document's words have no dash in them: of `socket-drops` both halves are looked for.
+        if exact && !value.split('-').all(|word| series.names_value(word)) {
             report.find(
                 "known-value",
                 format!("docs/METRICS.md does not say that {label} of {name} may be {value}"),
@@ -65,7 +66,8 @@ pub(super) fn metric(selector: &Selector, catalogue: &Catalogue, report: &mut Re
 
 /// Some metric of the expression has the label.
 pub(super) fn label(name: &str, expression: &Expression, catalogue: &Catalogue, report: &mut Report<'_>) {
-    let mut series = expression.selectors.iter().filter_map(|selector| catalogue.find(&selector.metric));
+    let mut series =
+        expression.selectors.iter().filter_map(|selector| catalogue.find_or_recorded(&selector.metric));
     if !series.any(|series| series.has_label(name)) {
         report.find("known-label", format!("no metric of the expression has the label {name}"));
     }
@@ -86,7 +88,7 @@ fn own_host(selector: &Selector, report: &mut Report<'_>) {
 fn rate(selector: &Selector, catalogue: &Catalogue, report: &mut Report<'_>) {
     let function = selector.function.as_deref().unwrap_or_default();
     let is_rate = matches!(function, "rate" | "irate" | "increase");
-    let grows = catalogue.find(&selector.metric).is_some_and(|series| series.grows);
+    let grows = catalogue.find_or_recorded(&selector.metric).is_some_and(|series| series.grows);
     if grows && !is_rate {
         report.find("target-counter-agg-rule", format!("{} only grows: take a rate of it", selector.metric));
     }
