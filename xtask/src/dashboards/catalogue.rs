@@ -33,6 +33,8 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     metrics: BTreeMap<String, Metric>,
+    /// What Prometheus records by a rule, which panels may show as well.
+    recorded: BTreeSet<String>,
 }
 
 /// A series as an expression names it.
@@ -74,7 +76,12 @@ impl Catalogue {
         if metrics.is_empty() {
             bail!("docs/METRICS.md: no table of metrics in it; remedy: cargo xtask metrics-docs");
         }
-        Ok(Self { metrics })
+        Ok(Self { metrics, recorded: BTreeSet::new() })
+    }
+
+    /// The same with the names that recording rules make.
+    pub(crate) fn with_recorded(self, recorded: BTreeSet<String>) -> Self {
+        Self { recorded, ..self }
     }
 
     /// Every metric's name.
@@ -92,10 +99,10 @@ impl Catalogue {
         self.metrics.get(name).map_or("", |metric| &metric.plans)
     }
 
-    /// What a name in a panel stands for: there it may be of a rule, too, and whether there is such a rule is a test's matter.
+    /// What a name in a panel stands for: there it may be of a rule, too.
     pub(crate) fn find_or_recorded(&self, name: &str) -> Option<Series<'_>> {
         let recorded = Series { metric: None, grows: false, is_bucket: false, is_recorded: true };
-        if is_recorded(name) { Some(recorded) } else { self.find(name) }
+        if self.recorded.contains(name) { Some(recorded) } else { self.find(name) }
     }
 
     /// What a name in an expression stands for.
@@ -122,11 +129,6 @@ impl Catalogue {
             is_recorded: false,
         })
     }
-}
-
-/// Whether a name is of a series that Prometheus has recorded, by convention.
-pub(crate) fn is_recorded(name: &str) -> bool {
-    name.contains(':')
 }
 
 impl Series<'_> {
