@@ -153,6 +153,18 @@ pub const LOST_EVENTS: Metric = Metric {
     group: Group::Probe,
 };
 
+/// When counting began.
+pub const COUNTED_SINCE: Metric = Metric {
+    name: "tcp_backlog_counted_since_timestamp_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    help: "Start of counting in seconds since the Unix epoch: totals are what was counted from then on. It is earlier than \
+           process_start_time_seconds where the daemon went on from one before it.",
+    labels: &[],
+    needs: Needs::AnyPlan,
+    group: Group::Probe,
+};
+
 /// What could not be read.
 pub const READ_ERRORS: Metric = Metric {
     name: "tcp_backlog_read_errors",
@@ -288,6 +300,7 @@ pub const CATALOGUE: &[Metric] = &[
     ACCOUNTING_INFO,
     ACCEPT_QUEUE_SOURCE_INFO,
     BUILD_INFO,
+    COUNTED_SINCE,
     LOST_EVENTS,
     READ_ERRORS,
     MAPS_MEMORY,

@@ -55,6 +55,7 @@ impl Model {
             taken: sample.taken.unix_seconds,
             plan: plan.clone(),
             ports,
+            counted_since: findings.counted_since,
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             other_queues: other_queues(sample, &plan.coverage),
             namespaces,

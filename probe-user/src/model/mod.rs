@@ -61,6 +61,10 @@ pub struct Model {
     pub plan: PlanOutcome,
     /// Every listening port that was seen, sorted by namespace, port and address.
     pub ports: Vec<Port>,
+    /// When counting began, in seconds since the epoch: totals are what was counted from then on. Earlier than the
+    /// daemon's start where it went on from another one's; `None` without hooks.
+    #[serde(default)]
+    pub counted_since: Option<f64>,
     /// Totals of the ports past the map's budget; `None` without hooks.
     pub other: Option<Handshakes>,
     /// Totals of their queues.
@@ -125,6 +129,8 @@ pub struct History {
     episodes: Episodes,
     recorder: Recorder,
     carried: Carried,
+    /// When the hooks' counts were first read, in seconds since the epoch.
+    counted_since: Option<f64>,
 }
 
 /// What a history knows after a sample.
@@ -140,6 +146,8 @@ pub struct Findings {
     pub softnet: Option<Vec<Softnet>>,
     /// The names of the processes that ports belong to, or did when they were last open.
     pub processes: BTreeMap<PortId, Arc<str>>,
+    /// When counting began, in seconds since the epoch; `None` without hooks.
+    pub counted_since: Option<f64>,
 }
 
 impl History {
@@ -169,7 +177,11 @@ impl History {
 
     /// Takes in a sample that was read with these hooks.
     pub fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Findings {
+        if sample.hooks.is_some() {
+            self.counted_since.get_or_insert(sample.taken.unix_seconds);
+        }
         Findings {
+            counted_since: self.counted_since.filter(|_| sample.hooks.is_some()),
             attribution: self.ledger.observe(sample, coverage),
             residuals: self.auditor.observe(sample, coverage),
             rates: self.speedometer.observe(sample, coverage),

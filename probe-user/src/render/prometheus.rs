@@ -269,6 +269,9 @@ impl Exposition {
         let source = if model.plan.coverage.accept_queue_depth { "events" } else { "polled" };
         self.add(&catalogue::ACCEPT_QUEUE_SOURCE_INFO, &[source], 1.0);
         self.add(&catalogue::BUILD_INFO, &[&build.version, &build.kernel], 1.0);
+        if let Some(since) = model.counted_since {
+            self.add(&catalogue::COUNTED_SINCE, &[], since);
+        }
         for (reason, count) in &model.losses {
             self.add_known(&catalogue::LOST_EVENTS, &[reason], Some(*count));
         }

@@ -350,6 +350,7 @@ pub(crate) fn model() -> impl Strategy<Value = Model> {
             taken,
             plan,
             ports,
+            counted_since: seconds,
             other,
             other_queues,
             namespaces,

@@ -223,6 +223,7 @@ pub(crate) fn trampoline() -> Model {
                 ..owned(port(HOST, "::", 8080, busy, &[(129, 128)]), tomcat())
             },
         ],
+        counted_since: Some(1_789_990_000.25),
         other: Some(all(0, 0, 0)),
         other_queues: QueueCounts::default(),
         namespaces: vec![Namespace { residuals: residuals(), ..namespace(HOST, 1_961, 1_961) }],
@@ -268,6 +269,7 @@ pub(crate) fn tracepoint() -> Model {
             calm,
             port(CONTAINER, "fd00::1", 5432, known(12, 0, None, None), &[]),
         ],
+        counted_since: Some(1_790_000_001.5),
         other: Some(known(5, 0, None, None)),
         other_queues: QueueCounts::default(),
         namespaces: tracepoint_namespaces(),
@@ -327,6 +329,7 @@ pub(crate) fn without_bpf() -> Model {
             },
         },
         ports: vec![port(HOST, "::1", 631, nothing, &[(0, 4_096)])],
+        counted_since: None,
         other: None,
         other_queues: QueueCounts::default(),
         namespaces: vec![namespace(HOST, 0, 0)],

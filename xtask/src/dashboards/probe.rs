@@ -197,8 +197,13 @@ fn cost() -> Row {
             timeseries("Series", "How many samples a scrape brings.", "short")
                 .line("max by (instance) (scrape_samples_scraped{HOST})", "{{instance}}")
                 .size(8, 8),
-            table("Running since", "How long the daemon has been running, and its open files.", "short")
+            table(
+                "Running since",
+                "How long the daemon has been running and its totals have been counted, which go on over a restart under systemd; and its open files.",
+                "short",
+            )
                 .column(&format!("time() - {}", of("process_start_time_seconds")), "up", &[("unit", json!("dtdurations"))])
+                .column(&format!("time() - {}", of("tcp_backlog_counted_since_timestamp_seconds")), "counted for", &[("unit", json!("dtdurations"))])
                 .column(&of("process_open_fds"), "open files", &[whole()])
                 .size(8, 8)
                 .done(),

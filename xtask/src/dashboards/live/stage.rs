@@ -20,10 +20,11 @@ pub(super) const WEBHOOK: &str = "127.0.0.1:9099";
 const FILES: [&str; 4] = ["rules.yml", "alerts.yml", "prometheus.yml", "alertmanager.yml"];
 
 /// What makes ten minutes one, and 15 seconds two.
-const FASTER: [(&str, &str); 8] = [
+const FASTER: [(&str, &str); 9] = [
     ("[10m]", "[60s]"),
     ("offset 10m", "offset 60s"),
     ("< 600", "< 60"),
+    ("interval: 1m", "interval: 2s"),
     ("scrape_interval: 15s", "scrape_interval: 2s"),
     ("evaluation_interval: 15s", "evaluation_interval: 2s"),
     ("group_wait: 10s", "group_wait: 1s"),
