@@ -1,6 +1,7 @@
 //! `run`: count, and serve the counts until stopped.
 use std::{
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -17,11 +18,12 @@ use crate::{
         episode_log::EpisodeLog,
         probe::{Probe, log_plan},
         reload::Reload,
+        serve::INHERITED_NAME,
         service_manager,
         supervision::until_asked_to_stop,
         verdict_log::VerdictLog,
     },
-    kernel,
+    kernel::{self, inherited},
     logging::{self, LogLevel},
     plan::outcome::Accounting,
     web::SnapshotSource,
@@ -54,6 +56,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     kernel::share_one_heap();
+    let inherited = inherited::descriptors();
     let source = arguments.source(given);
     let config = source.load()?.config;
     let log_level = logging::init(config.log_format, &config.log_level)?;
@@ -62,12 +65,20 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(source, config, log_level))
+        .block_on(serve(source, config, log_level, inherited))
 }
 
-async fn serve(source: Source, config: Config, log_level: LogLevel) -> anyhow::Result<()> {
+async fn serve(
+    source: Source,
+    config: Config,
+    log_level: LogLevel,
+    mut inherited: Vec<(String, OwnedFd)>,
+) -> anyhow::Result<()> {
     let signals = Signals::install()?;
-    let server = Server::bind(config.listen).await?;
+    let server = match inherited::take(&mut inherited, INHERITED_NAME) {
+        Some(socket) => Server::inherit(socket)?,
+        None => Server::bind(config.listen).await?,
+    };
     let address = server.local_addr()?;
     let kernel_log = tracing::enabled!(target: "probe_ebpf", tracing::Level::DEBUG);
     let mut probe = tokio::task::block_in_place(|| attach(&config, kernel_log))?;

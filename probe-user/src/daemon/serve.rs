@@ -1,5 +1,5 @@
 //! The HTTP server from its first to its last connection.
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use axum::serve::Listener;
@@ -18,6 +18,9 @@ use crate::{
 /// How long answers under way may take once the daemon was asked to stop. systemd waits 90 s
 /// before it kills; an operator at a terminal does not.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What `FileDescriptorName=` of a socket unit has to be.
+pub const INHERITED_NAME: &str = "http";
 
 /// Takes the address and answers until `shutdown`: [`Server::bind`] and [`Server::run`].
 ///
@@ -51,7 +54,28 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             anyhow!("cannot listen on {listen}: {error}; choose another address with --listen")
         })?;
-        Ok(Self { listener: LimitedListener::new(listener, Limits::default()), grace: GRACE })
+        Ok(Self::on(listener))
+    }
+
+    /// Answers on a socket that the service manager listens on.
+    ///
+    /// # Errors
+    /// In one line, when it is no such socket.
+    pub fn inherit(socket: OwnedFd) -> anyhow::Result<Self> {
+        let is_listening = rustix::net::sockopt::socket_acceptconn(&socket).unwrap_or(false);
+        let socket = std::net::TcpListener::from(socket);
+        // A Unix socket listens, too, but has no such address.
+        if !is_listening || socket.local_addr().is_err() {
+            bail!("the socket `{INHERITED_NAME}` of the service manager does not listen on a TCP port");
+        }
+        socket.set_nonblocking(true).context("the service manager's socket cannot be used")?;
+        let listener =
+            TcpListener::from_std(socket).context("the service manager's socket cannot be used")?;
+        Ok(Self::on(listener))
+    }
+
+    fn on(listener: TcpListener) -> Self {
+        Self { listener: LimitedListener::new(listener, Limits::default()), grace: GRACE }
     }
 
     /// The address, with the port that the kernel chose where port 0 was asked for.

@@ -2,6 +2,7 @@
 //! attaching, reading maps; and what else has to be asked of the system in unsafe words. It carries a [`Plan`](crate::plan::decide::Plan) out and knows no metric.
 mod attach;
 mod heap;
+pub mod inherited;
 mod log;
 mod mapped;
 mod maps;

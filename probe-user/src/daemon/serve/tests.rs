@@ -4,6 +4,7 @@ use std::{
     future::pending,
     io::{Read, Write},
     net::TcpStream,
+    os::{linux::net::SocketAddrExt, unix},
     sync::mpsc::sync_channel,
     time::Instant,
 };
@@ -51,6 +52,19 @@ fn first_line(stream: &mut TcpStream) -> String {
     let mut bytes = [0; 4096];
     let length = stream.read(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes[..length]).lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_listening_socket_is_inherited_with_its_address_and_any_other_is_refused() {
+    let socket = std::net::TcpListener::bind(loopback(0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let connected = TcpStream::connect(address).unwrap();
+    assert_eq!(Server::inherit(socket.into()).unwrap().local_addr().unwrap(), address);
+    let error = Server::inherit(connected.into()).unwrap_err().to_string();
+    assert!(error.contains("`http`"), "{error}");
+    let nowhere_else = unix::net::SocketAddr::from_abstract_name(format!("probe-{address}")).unwrap();
+    let unix = unix::net::UnixListener::bind_addr(&nowhere_else).unwrap();
+    assert!(Server::inherit(unix.into()).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
