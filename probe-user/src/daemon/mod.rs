@@ -10,6 +10,7 @@ pub mod client;
 pub mod collector;
 pub mod episode_log;
 mod footprint;
+pub mod privileges;
 pub mod probe;
 mod recommendations;
 pub mod reload;

@@ -82,6 +82,12 @@ impl ProbeMaps {
         &mut self.ebpf
     }
 
+    /// Whether the kernel lets this thread look something up.
+    #[must_use]
+    pub fn can_look_up(&self) -> bool {
+        matches!(self.listeners.get(&0, 0), Ok(_) | Err(MapError::KeyNotFound))
+    }
+
     /// Takes the rows of listeners that are no more back, and keeps what they counted. `now` is any
     /// clock that goes on; `listening` has the inodes of all sockets that listen, as far as every
     /// namespace could be read.
