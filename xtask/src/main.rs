@@ -9,6 +9,7 @@ mod demo;
 mod libtest;
 mod lint;
 mod metrics_docs;
+mod package;
 mod processes;
 mod run;
 mod setup;
@@ -42,6 +43,7 @@ enum Command {
     Demo(demo::Arguments),
     Spike(spike::Arguments),
     Dashboards(dashboards::Arguments),
+    Package(package::Arguments),
     Lint(lint::Arguments),
     /// Checks what no compiler checks: the architecture's rules, file by file
     Tidy,
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Spike(arguments) => spike::run(&arguments),
         Command::Dashboards(arguments) => dashboards::run(&arguments),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),
