@@ -23,8 +23,7 @@ pub(crate) fn write(items: &[Item], release: &Release, work: &Path, folder: &Pat
     items.push(Item { path: OVERRIDES.to_owned(), content: fs::read(overrides)?, kind: Kind::Plain });
     unpack(&items, &root)?;
     write_control(&items, release, &root)?;
-    let package =
-        folder.join(format!("tcp-backlog-probe_{}-{}_amd64.deb", release.version, release.revision));
+    let package = folder.join(release.deb_name());
     let mut dpkg_deb = Command::new("dpkg-deb");
     dpkg_deb.args(["--root-owner-group", "-Zxz", "--build"]).arg(&root).arg(&package);
     // Files that are newer get this time.

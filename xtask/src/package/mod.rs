@@ -62,6 +62,11 @@ pub(crate) struct Release {
 }
 
 impl Release {
+    /// What the package for Debian is called.
+    fn deb_name(&self) -> String {
+        format!("tcp-backlog-probe_{}-{}_amd64.deb", self.version, self.revision)
+    }
+
     fn current(revision: u32) -> Result<Self> {
         let manifest = fs::read_to_string(workspace::root().join("Cargo.toml"))?;
         let version = manifest
@@ -124,6 +129,17 @@ pub(crate) fn make(release: &Release) -> Result<Files> {
         println!("{}", file.display());
     }
     Ok(files)
+}
+
+/// The package for Debian alone, beside what is there.
+fn deb_of(release: &Release) -> Result<PathBuf> {
+    let binary = build::daemon(true, true)?;
+    let work = folder().join("work");
+    fs::create_dir_all(&work)?;
+    let made = Made::make(&binary, &components::all()?, release, &work)?;
+    let deb = deb::write(&items::all(Layout::Debian, &binary, &made)?, release, &work, &folder())?;
+    fs::remove_dir_all(&work)?;
+    Ok(deb)
 }
 
 const CHECKSUMS: &str = "SHA256SUMS";

@@ -4,6 +4,7 @@
 
 mod bpf_linker;
 mod debian;
+pub(crate) mod debian_system;
 pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
