@@ -1,7 +1,7 @@
 //! The command `tcp-backlog-probe`: parse, dispatch, exit code.
 use std::{env, process::ExitCode};
 
-use tcp_backlog_probe::cli::{CommandLine, usage_exit_code};
+use tcp_backlog_probe::cli::{CommandLine, failure_exit_code, usage_exit_code};
 
 fn main() -> ExitCode {
     let command_line = match CommandLine::of_this_process() {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tcp-backlog-probe: {error:#}");
-            ExitCode::FAILURE
+            failure_exit_code(&error)
         }
     }
 }

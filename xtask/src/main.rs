@@ -10,6 +10,7 @@ mod demo;
 mod libtest;
 mod lint;
 mod metrics_docs;
+mod package;
 mod processes;
 mod run;
 mod setup;
@@ -44,6 +45,7 @@ enum Command {
     Spike(spike::Arguments),
     Abuse(abuse::Arguments),
     Dashboards(dashboards::Arguments),
+    Package(package::Arguments),
     Lint(lint::Arguments),
     /// Checks what no compiler checks: the architecture's rules, file by file
     Tidy,
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Spike(arguments) => spike::run(&arguments),
         Command::Abuse(arguments) => abuse::run(&arguments),
         Command::Dashboards(arguments) => dashboards::run(&arguments),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::MetricsDocs(arguments) => metrics_docs::run(&arguments),

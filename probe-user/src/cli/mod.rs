@@ -17,12 +17,15 @@ use anyhow::Context;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
-    config::{Config, ConfigFile, Origin, Origins, Overrides, STANDARD_FILE, Source, keys::KEYS},
+    config::{
+        Config, ConfigError, ConfigFile, Origin, Origins, Overrides, STANDARD_FILE, Source, keys::KEYS,
+    },
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
     logging::{self, LogFormat},
     plan::decide::{AccountingWish, PlanWish},
     render::BuildInfo,
+    web::access::AccessError,
 };
 
 /// Counts what every listening TCP socket loses because its queues overflow, and says why.
@@ -178,6 +181,15 @@ fn origins(matches: &ArgMatches) -> Origins {
         level = matches.subcommand().map(|(_, matches)| matches);
     }
     origins
+}
+
+/// The exit status of what failed. A service manager has to tell what another try does not mend: EX_CONFIG of
+/// sysexits.h, by which systemd knows it as well.
+#[must_use]
+pub fn failure_exit_code(error: &anyhow::Error) -> ExitCode {
+    const CONFIGURATION: u8 = 78;
+    let is_configuration = error.is::<ConfigError>() || error.is::<AccessError>();
+    if is_configuration { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
 }
 
 /// The exit status of a command line that cannot be parsed, or that only asked for help. The one of `doctor` must not be

@@ -18,6 +18,7 @@ use crate::{
         Collector, Server, Signals,
         episode_log::EpisodeLog,
         local_socket::{LocalSocket, SocketWish},
+        privileges,
         probe::{Probe, log_plan},
         reload::Reload,
         serve::INHERITED_NAME,
@@ -76,6 +77,7 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
+        .on_thread_start(privileges::of_a_thread_that_answers)
         .build()
         .context("cannot start the runtime")?
         .block_on(serve(source, config, log_level, inherited))
@@ -103,6 +105,7 @@ async fn serve(
     if kernel_log {
         probe.forward_kernel_log();
     }
+    privileges::after_start_up(&probe);
     let status = format!("counting by {}, serving on {address}", probe.plan().coverage.accounting.label());
     let (reloads, reloaded) = channel();
     let collector = start_collector(probe, reloaded)?;

@@ -12,6 +12,7 @@ pub mod episode_log;
 mod footprint;
 pub mod handover;
 pub mod local_socket;
+pub mod privileges;
 pub mod probe;
 mod recommendations;
 pub mod reload;

@@ -156,6 +156,12 @@ impl Probe {
         &self.plan
     }
 
+    /// Whether a map answers as things are; there may be none to ask.
+    #[must_use]
+    pub fn can_look_up(&self) -> bool {
+        self.maps.as_ref().is_none_or(ProbeMaps::can_look_up)
+    }
+
     /// Passes the kernel side's messages on to the log, in a task of the current runtime.
     pub fn forward_kernel_log(&mut self) {
         if let Some(maps) = &mut self.maps

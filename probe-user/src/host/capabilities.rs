@@ -1,5 +1,7 @@
-//! What this process may do.
-use std::fs;
+//! What this process may do, and how it gives that up.
+use std::{fs, io};
+
+use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities};
 
 /// Bits of `linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -37,6 +39,47 @@ impl Capabilities {
     }
 }
 
+/// Gives capabilities up for good: this thread, and those that it starts from now on, have them no more. Returns
+/// those that it had.
+///
+/// # Errors
+/// When the kernel refuses; then nothing was given up, except that no program that is started may have them.
+pub fn give_up(unneeded: CapabilitySet) -> io::Result<CapabilitySet> {
+    let mut sets = capabilities(None)?;
+    let had = sets.permitted.intersection(unneeded);
+    if sets.effective.contains(CapabilitySet::SETPCAP) {
+        for capability in unneeded.iter() {
+            remove_capability_from_bounding_set(capability)?;
+        }
+    }
+    // With these two the kernel takes it out of the ambient set as well.
+    sets.permitted.remove(unneeded);
+    sets.inheritable.remove(unneeded);
+    sets.effective.remove(unneeded);
+    set_capabilities(None, sets)?;
+    Ok(had)
+}
+
+/// Does something as if this thread did not have these capabilities.
+///
+/// # Errors
+/// When the kernel refuses to take them or to give them back.
+pub fn while_without<T>(missing: CapabilitySet, attempt: impl FnOnce() -> T) -> io::Result<T> {
+    let before = capabilities(None)?;
+    let mut without = before;
+    without.effective.remove(missing);
+    set_capabilities(None, without)?;
+    let outcome = attempt();
+    set_capabilities(None, before)?;
+    Ok(outcome)
+}
+
+/// As in `CAP_BPF, CAP_PERFMON`.
+#[must_use]
+pub fn names(set: CapabilitySet) -> String {
+    set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect::<Vec<_>>().join(", ")
+}
+
 fn parse(status: &str) -> Option<Capabilities> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok().map(Capabilities)
@@ -45,6 +88,23 @@ fn parse(status: &str) -> Option<Capabilities> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_up_is_gone_in_this_thread_and_those_that_it_starts() {
+        let unneeded = CapabilitySet::SYSLOG.union(CapabilitySet::PERFMON);
+        let outcome = std::thread::spawn(move || {
+            let before = capabilities(None).unwrap();
+            let hidden = while_without(unneeded, || capabilities(None).unwrap().effective).unwrap();
+            assert!(!hidden.intersects(unneeded));
+            assert_eq!(capabilities(None).unwrap(), before, "only meanwhile");
+            assert_eq!(give_up(unneeded).unwrap(), before.permitted.intersection(unneeded));
+            let after = std::thread::spawn(|| capabilities(None).unwrap()).join().unwrap();
+            assert!(!after.permitted.union(after.effective).union(after.inheritable).intersects(unneeded));
+            assert_eq!(after.permitted, before.permitted.difference(unneeded), "nothing else");
+        });
+        outcome.join().unwrap();
+        assert_eq!(names(unneeded), "CAP_SYSLOG, CAP_PERFMON");
+    }
 
     #[test]
     fn bpf_and_perfmon_together_or_sys_admin_alone_may_trace() {

@@ -126,6 +126,12 @@ impl ProbeMaps {
         }
     }
 
+    /// Whether the kernel lets this thread look something up.
+    #[must_use]
+    pub fn can_look_up(&self) -> bool {
+        matches!(self.listeners.get(&0, 0), Ok(_) | Err(MapError::KeyNotFound))
+    }
+
     /// How long the arrays are.
     #[must_use]
     pub const fn layout(&self) -> Layout {

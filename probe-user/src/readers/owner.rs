@@ -367,7 +367,7 @@ fn shortcoming(unreadable: usize, unknown: usize) -> Option<String> {
     (unreadable > 0 && unknown > 0).then(|| {
         format!(
             "/proc/PID/fd of {unreadable} processes is not readable: the owners of {unknown} listeners are not known \
-             (no CAP_SYS_PTRACE, or a security module)"
+             (no CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or a security module)"
         )
     })
 }

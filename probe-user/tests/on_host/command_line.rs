@@ -56,7 +56,9 @@ fn a_bad_configuration_is_one_line() {
     let check = |text: &str, expected: &str| {
         fs::write(&file, text).expect("a configuration file");
         for subcommand in ["run", "snapshot", "check"] {
-            let line = complaint(&output(command().args([subcommand, "--plan", "none", "--config", &file])));
+            let output = output(command().args([subcommand, "--plan", "none", "--config", &file]));
+            assert_eq!(output.status.code(), Some(78), "a service manager does not try again: {output:?}");
+            let line = complaint(&output);
             assert!(line.contains(&file) && line.contains(expected), "{subcommand}: {line}");
         }
     };

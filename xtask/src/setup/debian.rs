@@ -145,11 +145,16 @@ impl Suite {
         Ok(installs_in(&output_of(&mut apt_get)?))
     }
 
+    /// Downloads packages as they are.
+    pub(crate) fn download(&self, packages: &[String], into: &Path) -> Result<()> {
+        fs::create_dir_all(into)?;
+        output_of(self.apt("apt-get").arg("download").args(packages).current_dir(into)).map(drop)
+    }
+
     /// Downloads packages and unpacks them into a folder. Their scripts do not run.
     pub(crate) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let downloads = self.folder.join("downloads");
-        fs::create_dir_all(&downloads)?;
-        output_of(self.apt("apt-get").arg("download").args(packages).current_dir(&downloads))?;
+        self.download(packages, &downloads)?;
         fs::create_dir_all(into)?;
         for entry in fs::read_dir(&downloads)? {
             let package = entry?.path();

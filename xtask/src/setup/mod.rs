@@ -5,6 +5,7 @@
 mod bpf_linker;
 pub(crate) mod browser;
 mod debian;
+pub(crate) mod debian_system;
 pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;

@@ -6,7 +6,7 @@
 pub(crate) mod boot;
 pub(crate) mod compatibility;
 pub(crate) mod console;
-mod initramfs;
+pub(crate) mod initramfs;
 mod matrix;
 pub(crate) mod pack;
 
