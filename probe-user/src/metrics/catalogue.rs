@@ -158,8 +158,8 @@ pub const COUNTED_SINCE: Metric = Metric {
     name: "tcp_backlog_counted_since_timestamp_seconds",
     kind: Kind::Gauge,
     unit: Unit::Seconds,
-    help: "Start of counting in seconds since the Unix epoch: totals are what was counted from then on. It is earlier than \
-           process_start_time_seconds where the daemon went on from one before it.",
+    help: "Start of counting in seconds since the Unix epoch, when the BPF map HANDSHAKE was first read: totals are what was \
+           counted from then on. It is earlier than process_start_time_seconds where the daemon went on from one before it.",
     labels: &[],
     needs: Needs::AnyPlan,
     group: Group::Probe,
