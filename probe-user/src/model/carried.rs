@@ -13,6 +13,9 @@ use super::{
 };
 use crate::sample::PortId;
 
+/// The most ports whose totals are carried on; those of others are added to the row for others.
+const PORT_BUDGET: usize = 16_384;
+
 /// Totals as the last model of that daemon had them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -39,14 +42,19 @@ impl Carried {
             overflows: namespace.unattributed_overflows,
             drops: namespace.unattributed_drops,
         };
+        let mut ports: BTreeMap<_, _> =
+            model.ports.iter().filter(counted).map(|port| (port.id, PortTotals::of(port))).collect();
+        let mut other = PortTotals::of_other(model).unwrap_or_default();
+        while ports.len() > PORT_BUDGET {
+            if let Some((_, totals)) = ports.pop_last() {
+                other.add(&totals);
+            }
+        }
+        let namespaces = model.namespaces.iter();
         Self {
-            ports: model.ports.iter().filter(counted).map(|port| (port.id, PortTotals::of(port))).collect(),
-            other: PortTotals::of_other(model).unwrap_or_default(),
-            namespaces: model
-                .namespaces
-                .iter()
-                .map(|namespace| (namespace.netns, unattributed(namespace)))
-                .collect(),
+            ports,
+            other,
+            namespaces: namespaces.map(|namespace| (namespace.netns, unattributed(namespace))).collect(),
         }
     }
 

@@ -75,3 +75,15 @@ fn without_hooks_nothing_that_hooks_counted_is_shown() {
     assert_eq!(shown(&after), [(80, None, None)]);
     assert_eq!(after.other, None);
 }
+
+#[test]
+fn past_the_budget_of_ports_totals_are_carried_in_the_row_for_others() {
+    let ports: Vec<_> = (1..=20_000).map(|port| (port, Some(1), Some(0))).collect();
+    let carried = Carried::from_model(&model(&ports, Coverage::EVERYTHING));
+    assert_eq!(carried.ports.len(), PORT_BUDGET);
+    let mut after = model(&[], Coverage::EVERYTHING);
+    carried.add_to(&mut after, &BTreeMap::new());
+    let beside: u64 = after.ports.iter().filter_map(|port| port.handshakes.established).sum();
+    // One of each daemon was counted in that row already.
+    assert_eq!(beside + after.other.unwrap().established.unwrap(), 20_000 + 2);
+}
