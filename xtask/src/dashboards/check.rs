@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{catalogue, check_boards, files, live, rules, schema, texts};
+use super::{catalogue, check_boards, files, live, manifests, rules, schema, texts};
 use crate::{AlreadyReported, workspace};
 
 /// Compares the files with their source; checks each panel, expression, rule, alert and page of a runbook; validates the
@@ -24,12 +24,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     step("metrics in texts", || texts::check(&catalogue))?;
     step("rules, alerts, runbooks, by promtool and amtool", || rules::check(&catalogue))?;
     if !workspace::is_root() {
-        println!(
-            "dashboards: not done, because it needs root: the dashboards by Grafana's types, the play, the pictures"
-        );
+        println!("dashboards: not done, because it needs root: published schemas, the play, the pictures");
         return if workspace::is_continuous_integration() { Err(AlreadyReported.into()) } else { Ok(()) };
     }
     step("dashboards by Grafana's types", || schema::validate(&files()))?;
+    step("ready-made files by their published schemas", manifests::validate)?;
     let play = live::Arguments::fast(arguments.daemon.clone());
     step("an overflow, from the packet to the page and the pictures", || live::run(&play))
 }

@@ -29,13 +29,13 @@ pub(super) struct Scene<'a> {
 
 /// Installs what drawing takes: it may take a while.
 pub(super) fn prepare() -> Result<()> {
-    libraries::provide(&setup::browser()?).map(drop)
+    libraries::GRAFANA.provide(&setup::browser()?).map(drop)
 }
 
 /// Draws the dashboards; `NAME.png` in the folder is the picture of each.
 pub(super) fn draw(boards: &[PathBuf], scene: &Scene<'_>, pictures: &Path) -> Result<()> {
     let browser = setup::browser()?;
-    let folder = libraries::provide(&browser)?;
+    let folder = libraries::GRAFANA.provide(&browser)?;
     let advice = || format!("dashboards: cannot write {}", pictures.display());
     fs::create_dir_all(pictures).with_context(advice)?;
     let pictures = pictures.canonicalize().with_context(advice)?;

@@ -14,7 +14,7 @@ const SCRIPT: &str = include_str!("render/schema.mjs");
 /// Validates dashboards; the script prints what is wrong, one line each.
 pub(super) fn validate(files: &[PathBuf]) -> Result<()> {
     let browser = setup::browser()?;
-    let folder = libraries::provide(&browser)?;
+    let folder = libraries::GRAFANA.provide(&browser)?;
     let repository = workspace::root();
     let mut command = browser.node(&folder, &[&repository]);
     // As an argument, so that its imports are looked for in the folder of the packages.

@@ -1,6 +1,6 @@
 // Validates manifests for Kubernetes against the types of kubernetes-models, and files for Compose against its schema.
 // Arguments: the files. Run in the folder that has the packages; called by manifests.rs.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { createGenerator } from "ts-json-schema-generator";
 import { Ajv2019 } from "ajv/dist/2019.js";
@@ -20,13 +20,11 @@ function report(place, text) {
   console.log(`${place}: ${text}`);
 }
 
-// The file with the type of such an object; null where the packages have none.
+// The file with the type of such an object, if a package has it.
 function typesOf({ apiVersion, kind }) {
-  if (apiVersion === "v1") return `kubernetes-models/v1/${kind}.d.ts`;
-  if (apiVersion.startsWith("monitoring.coreos.com/")) {
-    return `@kubernetes-models/prometheus-operator/${apiVersion}/${kind}.d.ts`;
-  }
-  return null;
+  const path = `${apiVersion}/${kind}.d.ts`;
+  const packages = ["kubernetes-models", "@kubernetes-models/prometheus-operator"];
+  return packages.map((name) => `${name}/${path}`).find((path) => existsSync(resolve("node_modules", path)));
 }
 
 // A schema that knows every key, so that a misspelt one is found.
