@@ -75,7 +75,7 @@ get() {
 # What the daemon has said since `forget`; $1 are words of the one line that is expected.
 all_said() {
     journalctl --sync
-    journalctl --unit "$unit" --no-pager --output cat _COMM=tcp-backlog-pro
+    journalctl --unit "$unit" --no-pager --output cat
 }
 forget() {
     known=$(all_said | wc -l)
