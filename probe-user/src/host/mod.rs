@@ -46,7 +46,8 @@ pub fn kernel_facts() -> Result<KernelFacts, String> {
 
 /// The code that frees packets for listeners, from the kernel's symbols.
 fn read_discard_sites() -> Result<Vec<AddressRange>, String> {
-    let kallsyms = fs::read(KALLSYMS_FILE).map_err(|error| format!("{KALLSYMS_FILE}: {error}"))?;
+    let kallsyms = fs::read(KALLSYMS_FILE)
+        .map_err(|error| format!("{KALLSYMS_FILE}: {error}: a service needs kernel-addresses.conf for it"))?;
     discard_sites(&String::from_utf8_lossy(&kallsyms))
 }
 

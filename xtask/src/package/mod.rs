@@ -37,11 +37,14 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Subcommand {
     Test(test::Arguments),
+    /// Asks lintian, rpm and rpmlint about the packages that were made last
+    Check,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Some(Subcommand::Test(test)) => test::run(test),
+        Some(Subcommand::Check) => check::run(&Files::of(&Release::current(arguments.revision)?)),
         None => {
             let release = Release::current(arguments.revision)?;
             let files = make(&release)?;
@@ -97,6 +100,19 @@ pub(crate) struct Files {
     pub(crate) rpm: PathBuf,
     pub(crate) tarball: PathBuf,
     pub(crate) sbom: PathBuf,
+}
+
+impl Files {
+    /// Where they are, whether they were made or not.
+    fn of(release: &Release) -> Self {
+        let (folder, Release { version, revision, .. }) = (folder(), release);
+        Self {
+            deb: folder.join(release.deb_name()),
+            rpm: folder.join(format!("tcp-backlog-probe-{version}-{revision}.x86_64.rpm")),
+            tarball: folder.join(format!("tcp-backlog-probe-{version}-x86_64-linux.tar.gz")),
+            sbom: folder.join(format!("tcp-backlog-probe-{version}.cdx.json")),
+        }
+    }
 }
 
 pub(crate) fn folder() -> PathBuf {

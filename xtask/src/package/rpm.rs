@@ -14,9 +14,10 @@ use crate::workspace;
 const FOLDERS: [&str; 3] =
     ["/etc/tcp-backlog-probe", "/usr/share/tcp-backlog-probe", "/usr/share/doc/tcp-backlog-probe"];
 
-const DESCRIPTION: &str = "Servers lose connections silently when a listening socket's queues overflow. This daemon \
-watches both queues of every listening TCP socket from inside the Linux kernel, and says per port how many \
-connections were refused, at which step and for which cause, and which limit is in the way.";
+const DESCRIPTION: &str = "Servers lose connections silently when a listening socket's queues overflow.
+This daemon watches both queues of every listening TCP socket from inside the
+Linux kernel, and says per port how many connections were refused, at which
+step and for which cause, and which limit is in the way.";
 
 /// Writes it and says where.
 pub(crate) fn write(items: &[Item], release: &Release, folder: &Path) -> Result<PathBuf> {

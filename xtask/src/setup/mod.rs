@@ -9,6 +9,7 @@ pub(crate) mod debian_system;
 pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
+pub(crate) mod package_checkers;
 pub(crate) mod prometheus;
 mod rust_source;
 pub(crate) mod servers;

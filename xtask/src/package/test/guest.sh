@@ -11,7 +11,7 @@ failed=0
 
 # Runs a function named after the test; what it says is shown only if it fails.
 trial() {
-    begun_at=$(uptime_milliseconds)
+    [ ! -f "$configuration" ] || cp -p "$configuration" /tmp/kept.toml
     # Not as a condition: a shell in a condition goes on after a failure.
     (set -e; "$1") > /tmp/said 2>&1
     if [ $? -eq 0 ]; then
@@ -22,6 +22,11 @@ trial() {
         echo "test package::$1 ... FAILED"
         sed 's/^/    | /' /tmp/said | tail -n 40
         journalctl --unit "$unit" --no-pager --output cat --lines 15 2> /dev/null | cut -c 1-400 | sed 's/^/    journal| /'
+        # The next one shall not fail for this one's reason.
+        [ ! -f "$configuration" ] || cp -p /tmp/kept.toml "$configuration"
+        without_drop_ins
+        systemctl reset-failed "$unit"
+        systemctl start --no-block "$unit"
     fi
 }
 
@@ -67,14 +72,16 @@ get() {
     perl /lab/net.pl get "$1"
 }
 
-# What the daemon has said since the mark that `forget` set; $1 are words of the one line that is expected.
-forget() {
+# What the daemon has said since `forget`; $1 are words of the one line that is expected.
+all_said() {
     journalctl --sync
-    cursor=$(journalctl --no-pager --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
+    journalctl --unit "$unit" --no-pager --output cat
+}
+forget() {
+    known=$(all_said | wc -l)
 }
 says() {
-    journalctl --sync
-    journalctl --unit "$unit" --after-cursor "$cursor" --no-pager --output cat _COMM=tcp-backlog-pro > /tmp/log
+    all_said | tail -n "+$((known + 1))" > /tmp/log
     grep -F -e "$1" /tmp/log
 }
 says_once() {
@@ -178,7 +185,6 @@ a_reload_takes_over_a_change() {
 a_reload_of_nonsense_changes_nothing() {
     forget
     pid=$(property MainPID)
-    cp "$configuration" /tmp/kept.toml
     echo 'nonsense' >> "$configuration"
     systemctl reload "$unit"
     wait_until says_once "$configuration, line"
@@ -240,7 +246,6 @@ a_service_that_was_disabled_stays_so_over_an_upgrade() {
 
 a_wrong_configuration_is_not_tried_for_ever() {
     forget
-    cp "$configuration" /tmp/kept.toml
     echo '[ports' >> "$configuration"
     not systemctl restart "$unit"
     is_failed
@@ -315,7 +320,8 @@ a_full_disk_costs_the_state_only() {
     is Result success
     afresh
     [ "$code" -eq 0 ]
-    says_once "the state cannot be saved"
+    # Demands are only known where functions of the kernel can be watched.
+    [ "$HAS_KERNEL" = no ] || says_once "the state cannot be saved"
 }
 counted_again() { [ "$(counted)" -gt 0 ]; }
 
@@ -352,7 +358,7 @@ it_is_removed_but_for_configuration_and_state() {
     [ -f "$configuration" ]
     [ -d /var/lib/tcp-backlog-probe ]
     not pgrep_daemon
-    not systemctl cat "$unit"
+    [ ! -e "/lib/systemd/system/$unit" ]
 }
 pgrep_daemon() { grep -l tcp-backlog-pro /proc/[0-9]*/comm; }
 

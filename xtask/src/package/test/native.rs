@@ -28,7 +28,7 @@ const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 pub(super) fn run(system: &System<'_>, mut line: impl FnMut(&str)) -> Result<()> {
     let root = folder().join("native");
     let output = format!("append:/{FOLDER}/output");
-    let surroundings = Surroundings { patience: 60, has_limits: false, has_kernel: false, output: &output };
+    let surroundings = Surroundings { patience: 40, has_limits: false, has_kernel: false, output: &output };
     system.prepare(&root, &surroundings)?;
     let file = root.join(FOLDER).join("output");
     fs::write(&file, "")?;
