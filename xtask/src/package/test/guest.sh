@@ -99,9 +99,11 @@ without_drop_ins() {
     systemctl daemon-reload
 }
 
+# Not a restart: what systemd keeps over one would be taken over.
 afresh() {
     systemctl reset-failed "$unit" || true
-    systemctl restart "$unit"
+    systemctl stop "$unit"
+    systemctl start "$unit"
     wait_until is_active
 }
 
@@ -193,13 +195,20 @@ a_reload_of_nonsense_changes_nothing() {
     is_active
 }
 
-it_comes_back_after_a_kill() {
+it_comes_back_after_a_kill_and_has_lost_no_count() {
+    forget
     pid=$(property MainPID)
+    kernel=$(of_the_kernel)
     kill -9 "$pid"
+    # Nobody runs for as long as RestartSec= says; what systemd keeps goes on counting.
+    systemctl restart overflow.service
     wait_until is NRestarts 1
     wait_until is_active
     not is MainPID "$pid"
     get /readyz | grep -q '200 OK'
+    [ "$(of_the_kernel)" -gt "$kernel" ]
+    wait_until both_agree
+    says "went on with the hooks"
 }
 
 it_comes_back_when_it_hangs() {
@@ -225,7 +234,12 @@ systemd_can_hold_the_port() {
     afresh
 }
 
-an_upgrade_restarts_it_and_keeps_the_configuration() {
+an_upgrade_restarts_it_and_keeps_the_configuration_and_the_counts() {
+    forget
+    # The tests before this one have stopped it: something has to be there to be kept.
+    systemctl restart overflow.service
+    wait_until counted_again
+    kept=$(counted)
     before=$(property MainPID)
     cp "$configuration" /tmp/before.toml
     dpkg --install /lab/second.deb
@@ -233,6 +247,9 @@ an_upgrade_restarts_it_and_keeps_the_configuration() {
     wait_until is_active
     not is MainPID "$before"
     [ "$(dpkg-query --show --showformat '${Version}' tcp-backlog-probe)" != "$FIRST_VERSION" ]
+    says "went on with the hooks"
+    echo "counted $kept before and $(counted) after"
+    [ "$(counted)" -ge "$kept" ]
 }
 
 a_service_that_was_disabled_stays_so_over_an_upgrade() {
@@ -398,8 +415,8 @@ start_up_figure() {
 kept_by_hand="it_is_installed_into_a_clean_system it_starts_by_itself_and_at_every_boot
 it_runs_as_nobody_in_particular_and_keeps_no_capability its_exposure_is_at_most_two it_can_be_asked
 an_overflow_is_counted_as_the_kernel_does doctor_says_what_is_wrong a_reload_takes_over_a_change
-a_reload_of_nonsense_changes_nothing it_comes_back_after_a_kill it_comes_back_when_it_hangs systemd_can_hold_the_port
-an_upgrade_restarts_it_and_keeps_the_configuration a_service_that_was_disabled_stays_so_over_an_upgrade
+a_reload_of_nonsense_changes_nothing it_comes_back_after_a_kill_and_has_lost_no_count it_comes_back_when_it_hangs systemd_can_hold_the_port
+an_upgrade_restarts_it_and_keeps_the_configuration_and_the_counts a_service_that_was_disabled_stays_so_over_an_upgrade
 a_wrong_configuration_is_not_tried_for_ever a_configuration_that_may_not_be_read_is_named
 a_port_that_is_taken_is_waited_for a_user_without_capabilities_is_told
 without_the_kernels_types_sockets_are_still_read a_full_disk_costs_the_state_only"
