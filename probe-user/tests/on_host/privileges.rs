@@ -206,7 +206,7 @@ impl Unprivileged {
 
     /// No thread has any of them, nor could it get them by starting a program.
     fn has_given_up(&self, capabilities: CapabilitySet) {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("its threads");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process_id())).expect("its threads");
         for task in tasks.map(|task| task.expect("a thread").path()) {
             let status = fs::read_to_string(task.join("status")).expect("what a thread may do");
             for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {

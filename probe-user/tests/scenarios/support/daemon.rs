@@ -123,11 +123,6 @@ impl Daemon {
         &self.log
     }
 
-    /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Sends a signal.
     pub(crate) fn send(&self, signal: Signal) {
         let id = Pid::from_raw(self.process_id().try_into().expect("a process id"));
