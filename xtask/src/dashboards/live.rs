@@ -99,7 +99,7 @@ fn play(daemon: &Path, arguments: &Arguments) -> Result<()> {
     outcome
 }
 
-/// Gives the time from the beginning to the page.
+/// Gives the time from the beginning to a moment after the page.
 fn story(ear: &Ear, in_real_time: bool) -> Result<Span> {
     // A scrape and an evaluation, twice over; and the window with what it takes to be told its end.
     let (reaction, window, scrape) = if in_real_time { (90, 1020, 15) } else { (30, 120, 2) };
@@ -138,7 +138,8 @@ fn story(ear: &Ear, in_real_time: bool) -> Result<Span> {
     }
     let text = |name: &str| http::text(&page.alert, &format!("/annotations/{name}")).to_owned();
     println!("dashboards: one page and one end of it\n{}\n{}", text("summary"), text("description"));
-    Ok(span)
+    // A line takes some points: a series that is there only while connections are refused has one when the page comes.
+    Ok(Span { to: span.to + 3 * scrape, ..span })
 }
 
 /// Asks every expression at the time of the page.
@@ -148,7 +149,7 @@ fn ask(span: Span) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
 }
 
-/// Draws the dashboards as of the time of the page, but not at that time: it takes all processors, and scrapes that come too
+/// Draws the dashboards as of a moment after the page, but not at that time: it takes all processors, and scrapes that come too
 /// late end an alert.
 fn draw(Span { from, to, scrape }: Span, pictures: &Path) -> Result<()> {
     let scene = Scene { prometheus: stage::PROMETHEUS, from, to, scrape, port: &PORT.to_string() };
