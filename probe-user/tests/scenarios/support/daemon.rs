@@ -125,7 +125,7 @@ impl Daemon {
 
     /// Sends a signal.
     pub(crate) fn send(&self, signal: Signal) {
-        let id = Pid::from_raw(self.process.id().try_into().expect("a process id"));
+        let id = Pid::from_raw(self.id().try_into().expect("a process id"));
         kill(id, signal).expect("a signal to the daemon");
     }
 
