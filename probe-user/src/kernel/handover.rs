@@ -72,19 +72,19 @@ impl Inventory {
 /// # Errors
 /// When `/proc/self/fd` cannot be read, or there is no room for more descriptors.
 pub fn attached() -> io::Result<Vec<OwnedFd>> {
-    let mut found = Vec::new();
+    // All numbers first: a second descriptor is in the folder as well.
+    let mut numbers: Vec<RawFd> = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
-        let Some(descriptor) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        if Kind::of(descriptor).is_some() {
-            // SAFETY: it was open an instant ago. Only this thread attaches and detaches, so it still is; if it were not,
-            // the kernel would refuse to duplicate it, or duplicate what took its number, which is as good as another.
-            let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-            found.push(borrowed.try_clone_to_owned()?);
-        }
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
     }
-    Ok(found)
+    numbers.retain(|number| Kind::of(*number).is_some());
+    let twice = |number: &RawFd| {
+        // SAFETY: it was open an instant ago. Only this thread attaches and detaches, so it still is; if it were not,
+        // the kernel would refuse to duplicate it, or duplicate what took its number, which is as good as another.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(*number) };
+        borrowed.try_clone_to_owned()
+    };
+    numbers.iter().map(twice).collect()
 }
 
 /// Goes on with what was attached by a process before this one. `retirement` is how far that one was.

@@ -9,7 +9,7 @@ use crate::AlreadyReported;
 use crate::setup::package_checkers::{self, INSIDE};
 
 /// What is meant so, with the reason.
-const MEANT: [(&str, &str); 14] = [
+const MEANT: [(&str, &str); 15] = [
     ("statically-linked-binary", "it shall run on any Linux"),
     ("no-packager-tag", "whoever builds it is not known"),
     ("no-url-tag", "it has no address of its own"),
@@ -23,6 +23,7 @@ const MEANT: [(&str, &str); 14] = [
     ("spellchecking disabled", "of rpmlint itself"),
     ("invalid-license", "the expression is SPDX's, newer than this rpmlint's list"),
     ("no-buildhost-tag", "the same on every machine"),
+    ("initial-upload-closes-no-bugs", "it is not uploaded to Debian"),
     ("groff-message can't set the locale", "of these tools' own small root"),
 ];
 

@@ -94,7 +94,8 @@ impl Listener {
         if address.ip() == ANY_IPV6 {
             socket.set_only_v6(false).expect("a dual-stack listener");
         }
-        socket.bind(&address.into()).expect("bind");
+        // A process that another scenario starts at this moment has, until its exec(), the last listener as well.
+        wait_until("the port is free", || socket.bind(&address.into()).map_err(|error| error.to_string()));
         socket.listen(backlog.try_into().expect("a small backlog")).expect("listen");
         Self::listening(socket, backlog)
     }

@@ -169,6 +169,24 @@ doctor_says_what_is_wrong() {
     [ "$code" -eq 2 ]
 }
 
+# Its drop-ins as they are given away: whose a port is, and a port in another network namespace.
+names_the_owner() { get /metrics | grep '^tcp_backlog_listeners{.*port="18080",process="perl"'; }
+sees_the_other_namespace() { get /metrics | grep '^tcp_backlog_listeners{.*port="18081"'; }
+drop_ins_show_owners_and_other_namespaces() {
+    systemd-run --unit elsewhere --quiet --property PrivateNetwork=yes perl /lab/net.pl listen 18081
+    not names_the_owner
+    not sees_the_other_namespace
+    mkdir -p "$drop_ins"
+    cp /usr/share/tcp-backlog-probe/systemd/*.conf "$drop_ins"
+    systemctl daemon-reload
+    afresh
+    wait_until names_the_owner
+    wait_until sees_the_other_namespace
+    systemctl stop elsewhere
+    without_drop_ins
+    afresh
+}
+
 # --- Changed while it runs ---
 
 limit_is() { tcp-backlog-probe config show | grep -q "limit = $1"; }
@@ -414,7 +432,8 @@ start_up_figure() {
 
 kept_by_hand="it_is_installed_into_a_clean_system it_starts_by_itself_and_at_every_boot
 it_runs_as_nobody_in_particular_and_keeps_no_capability its_exposure_is_at_most_two it_can_be_asked
-an_overflow_is_counted_as_the_kernel_does doctor_says_what_is_wrong a_reload_takes_over_a_change
+an_overflow_is_counted_as_the_kernel_does doctor_says_what_is_wrong drop_ins_show_owners_and_other_namespaces
+a_reload_takes_over_a_change
 a_reload_of_nonsense_changes_nothing it_comes_back_after_a_kill_and_has_lost_no_count it_comes_back_when_it_hangs systemd_can_hold_the_port
 an_upgrade_restarts_it_and_keeps_the_configuration_and_the_counts a_service_that_was_disabled_stays_so_over_an_upgrade
 a_wrong_configuration_is_not_tried_for_ever a_configuration_that_may_not_be_read_is_named
