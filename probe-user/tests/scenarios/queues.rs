@@ -12,6 +12,7 @@ use super::{
     bench::Bench,
     support::{
         half_open::HalfOpen,
+        metrics::Metrics,
         sockets::{IPV4, Listener, connect_all, connect_in_turn},
         wait::{ensure, wait_until},
     },
@@ -171,6 +172,8 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         quick.then_some((listener, address, refused)).ok_or_else(|| "not within a second".to_owned())
     };
     let (_listener, address, refused) = wait_until("a spike within a second", spike);
+    let of_the_host = |metrics: &Metrics| metrics.sum("tcp_backlog_connections_refused_total", &[]);
+    let before = of_the_host(&daemon.scrape());
     wait_until("a recommendation", || {
         let metrics = daemon.scrape();
         let of = |address, name: &str| metrics.of_port(network.inode(), address, name);
@@ -188,8 +191,11 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         let of = |name: &str| metrics.of_port(network.inode(), address, name);
         let (connections, drops) = (of("connections_refused_total"), of("listen_drops_total"));
         let once = refused.len() as u64;
-        let right = connections.is_none_or(|count| count == once) && drops == Some(4 * once);
-        ensure(right, || {
+        // Four later ones with the same lowest bits make one be forgotten: other scenarios may refuse thousands meanwhile.
+        let others = before.zip(of_the_host(&metrics)).map_or(0, |(before, now)| now.saturating_sub(before));
+        let again = if others < 1_000 { 0 } else { once / 50 };
+        let right = connections.is_none_or(|count| (once..=once + again).contains(&count));
+        ensure(right && drops == Some(4 * once), || {
             format!("{connections:?} connections and {drops:?} packets, not {once} and {}", 4 * once)
         })
     });

@@ -151,9 +151,15 @@ of_the_kernel() {
     awk '$1 == "TcpExt:" && !head { split($0, names); head = 1; next }
          $1 == "TcpExt:" { for (i = 2; i <= NF; i++) if (names[i] == "ListenOverflows") print $i }' /proc/net/netstat
 }
+# Where only tracepoints can be had, overflows of a listener that closes while nobody looks may be nobody's: it says so.
+with_nobodys() {
+    get /metrics | awk '/^tcp_backlog_accept_queue_overflows_total/ && /port="18080"/ { sum += $2 }
+                        /^tcp_backlog_netns_unattributed_overflows_total/ { sum += $2 }
+                        END { print sum + 0 }'
+}
 both_agree() {
     before=$(of_the_kernel)
-    seen=$(counted)
+    seen=$(with_nobodys)
     echo "the daemon counted $seen, the kernel $before"
     [ "$before" -ge 7 ] && [ "$before" -eq "$seen" ] && [ "$before" -eq "$(of_the_kernel)" ]
 }
