@@ -7,6 +7,7 @@ mod cache;
 mod ci;
 mod dashboards;
 mod demo;
+mod http;
 mod libtest;
 mod lint;
 mod metrics_docs;

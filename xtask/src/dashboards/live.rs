@@ -177,7 +177,7 @@ fn own_netns() -> Result<String> {
 fn seen(netns: &str) -> Result<bool> {
     let lost = "port:tcp_backlog_accept_queue_overflows:sum";
     let port = format!("{lost}{{port=\"{PORT}\",netns=\"{netns}\"}}");
-    let query = http::encoded(&format!("{port} == 0 and count_over_time({port}[1h]) >= 10"));
+    let query = crate::http::encoded(&format!("{port} == 0 and count_over_time({port}[1h]) >= 10"));
     let answer = http::get(stage::PROMETHEUS, &format!("/api/v1/query?query={query}"))?;
     Ok(http::text(&answer, "/data/result/0/value/1") == "0")
 }
@@ -218,7 +218,7 @@ fn check_page(page: &Told) -> Result<()> {
 }
 
 /// Waits until it is so; what cannot be asked yet is not so yet.
-fn wait(what: &str, seconds: u64, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+pub(super) fn wait(what: &str, seconds: u64, is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         let last = is_so();

@@ -1,8 +1,7 @@
 //! The daemon that watches a story, and what it is asked: its snapshot, and its doctor.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::counted::Counted;
 use super::doctor::{Answer, Diagnosis};
+use crate::http;
 use crate::processes::{self, Kept};
 
 /// Programs are verified and attached within a second; an emulated processor takes longer.
@@ -106,16 +106,7 @@ impl Daemon {
     }
 }
 
-/// The body of an answer with status 200. HTTP/1.0, so that it ends where the connection does.
+/// The body of an answer with status 200.
 fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let status = head.lines().next().unwrap_or_default();
-    ensure!(status.contains(" 200 "), "{path}: {status}");
-    Ok(body.to_owned())
+    http::ask(address, ("GET", path), Duration::from_secs(60))?.right()
 }

@@ -1,6 +1,6 @@
 //! As much of HTTP as is needed to ask Prometheus, and to be told by Alertmanager.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,27 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::http;
+
 /// Nobody here is asked who takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Gets a document in JSON; an error while the server is not there yet.
 pub(super) fn get(address: &str, path: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("not HTTP")?;
-    serde_json::from_str(body).with_context(|| format!("no JSON at {address}{path}"))
-}
-
-/// A text as a value in an address.
-pub(super) fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
+    let body = http::ask(address, ("GET", path), PATIENCE)?.body;
+    serde_json::from_str(&body).with_context(|| format!("no JSON at {address}{path}"))
 }
 
 /// A text in a document, empty if it is not there.
@@ -39,15 +27,7 @@ pub(super) fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
 
 /// Whether the server answers with 200.
 pub(super) fn is_ready(address: &str, path: &str) -> bool {
-    let ask = || -> Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line)?;
-        Ok(line)
-    };
-    ask().is_ok_and(|line| line.split(' ').nth(1) == Some("200"))
+    http::ask(address, ("GET", path), PATIENCE).is_ok_and(|answer| answer.is_right())
 }
 
 /// One alert in one message of Alertmanager's.
@@ -130,11 +110,6 @@ mod tests {
         assert_eq!(path, "/pager");
         assert_eq!(body["alerts"], Value::Array(Vec::new()));
         assert!(message(&mut "POST /pager HTTP/1.1\r\ncontent-length: 99\r\n\r\n{}".as_bytes()).is_err());
-    }
-
-    #[test]
-    fn an_address_takes_any_text() {
-        assert_eq!(encoded("up{a=\"ü\"} > 1_0.5"), "up%7Ba%3D%22%C3%BC%22%7D%20%3E%201_0.5");
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn names() -> Result<BTreeSet<String>> {
 
 /// Whether Prometheus gives anything; the error is its own.
 fn put(expression: &str, over_time: Option<Span>, at: u64) -> Result<Result<bool, String>> {
-    let query = http::encoded(expression);
+    let query = crate::http::encoded(expression);
     let path = match over_time {
         Some(Span { from, to, scrape }) => {
             format!("/api/v1/query_range?start={from}&end={to}&step={scrape}&query={query}")

@@ -1,36 +1,24 @@
 //! As much of HTTP as is needed to be asked by Prometheus, and to ask it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
+
+use crate::http;
 
 /// Longer than anybody would look at an empty panel.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Gets a document.
 pub(super) fn get(address: &str, path: &str) -> Result<String> {
-    send(address, "GET", path)
+    http::ask(address, ("GET", path), PATIENCE)?.right()
 }
 
 /// Asks for something to be done.
 pub(super) fn post(address: &str, path: &str) -> Result<String> {
-    send(address, "POST", path)
-}
-
-fn send(address: &str, method: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("not HTTP")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        bail!("{address} answers {status}: {}", body.trim());
-    }
-    Ok(body.to_owned())
+    http::ask(address, ("POST", path), PATIENCE)?.right()
 }
 
 /// Answers one request by its path; `None` is an error of the server.
@@ -56,15 +44,6 @@ pub(super) fn answer(mut stream: TcpStream, body_of: impl FnOnce(&str) -> Option
     Ok(())
 }
 
-/// A text as part of a query in an address.
-pub(super) fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,10 +63,5 @@ mod tests {
         assert_eq!(get(&address, "/a").unwrap(), "b");
         assert!(get(&address, "/c").unwrap_err().to_string().contains("503"));
         server.join().unwrap();
-    }
-
-    #[test]
-    fn expressions_go_into_addresses() {
-        assert_eq!(encoded("up{a=~\".+\"}"), "up%7Ba%3D~%22.%2B%22%7D".replace('~', "%7E"));
     }
 }

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use self::farm::Farm;
 use self::host::{Asked, Template};
 use self::stage::Stage;
+use super::live;
 use crate::{processes, setup, workspace};
 
 /// What the daemon's renderer makes of a host with one port: a golden file of its own tests.
@@ -94,9 +95,9 @@ fn template(ports: u16, panels: &[panels::Panel]) -> Result<Template> {
 fn story(farm: &Farm, stage: &Stage, panels: &[panels::Panel]) -> Result<()> {
     let began = Instant::now();
     let told = |what: &str| println!("{:6.0} s: {what}", began.elapsed().as_secs_f64());
-    wait("Prometheus answers", 60, || http::get(stage::PROMETHEUS, "/-/ready").is_ok())?;
+    live::wait("Prometheus answers", 60, || Ok(http::get(stage::PROMETHEUS, "/-/ready").is_ok()))?;
     told("Prometheus is there, and asks each host for its past");
-    wait("every host was asked", 2 * SEEDING.as_secs() + 60, || farm.unseen() == 0)?;
+    live::wait("every host was asked", 2 * SEEDING.as_secs() + 60, || Ok(farm.unseen() == 0))?;
     farm.go_live();
     stage.go_live()?;
     told("from now on every 15 seconds");
@@ -110,15 +111,4 @@ fn story(farm: &Farm, stage: &Stage, panels: &[panels::Panel]) -> Result<()> {
     }
     told("done");
     report::tell(panels, &times, &stage.facts()?)
-}
-
-fn wait(what: &str, seconds: u64, is_so: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    while !is_so() {
-        if Instant::now() > deadline {
-            bail!("dashboards: {what}: not within {seconds} s");
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
 }

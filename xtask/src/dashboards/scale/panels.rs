@@ -81,7 +81,7 @@ fn step(points: u64) -> u64 {
 
 impl Target {
     fn path(&self, now: u64) -> String {
-        let query = http::encoded(&self.expression);
+        let query = crate::http::encoded(&self.expression);
         match self.step {
             None => format!("/api/v1/query?query={query}&time={now}"),
             Some(step) => {

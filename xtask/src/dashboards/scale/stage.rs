@@ -143,7 +143,7 @@ fn start(program: &Path, folder: &Path) -> Result<Child> {
 
 /// The one value of an expression.
 fn number(expression: &str) -> Result<f64> {
-    let answer = http::get(PROMETHEUS, &format!("/api/v1/query?query={}", http::encoded(expression)))?;
+    let answer = http::get(PROMETHEUS, &format!("/api/v1/query?query={}", crate::http::encoded(expression)))?;
     let answer: Value = serde_json::from_str(&answer)?;
     text_at(&answer, "/data/result/0/value/1").parse().with_context(|| format!("no value of {expression}"))
 }
