@@ -172,8 +172,7 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         quick.then_some((listener, address, refused)).ok_or_else(|| "not within a second".to_owned())
     };
     let (_listener, address, refused) = wait_until("a spike within a second", spike);
-    let of_the_host = |metrics: &Metrics| metrics.sum("tcp_backlog_connections_refused_total", &[]);
-    let before = of_the_host(&daemon.scrape());
+    let refused_before = refused_on_the_host(&daemon.scrape());
     wait_until("a recommendation", || {
         let metrics = daemon.scrape();
         let of = |address, name: &str| metrics.of_port(network.inode(), address, name);
@@ -191,12 +190,22 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
         let of = |name: &str| metrics.of_port(network.inode(), address, name);
         let (connections, drops) = (of("connections_refused_total"), of("listen_drops_total"));
         let once = refused.len() as u64;
-        // Four later ones with the same lowest bits make one be forgotten: other scenarios may refuse thousands meanwhile.
-        let others = before.zip(of_the_host(&metrics)).map_or(0, |(before, now)| now.saturating_sub(before));
-        let again = if others < 1_000 { 0 } else { once / 50 };
-        let right = connections.is_none_or(|count| (once..=once + again).contains(&count));
+        let others =
+            refused_before.zip(refused_on_the_host(&metrics)).map_or(0, |(before, now)| now - before);
+        let right = connections.is_none_or(|count| (once..=once + told_twice(once, others)).contains(&count));
         ensure(right && drops == Some(4 * once), || {
             format!("{connections:?} connections and {drops:?} packets, not {once} and {}", 4 * once)
         })
     });
+}
+
+/// What all listeners of the host refused until now, where that is known.
+fn refused_on_the_host(metrics: &Metrics) -> Option<u64> {
+    metrics.sum("tcp_backlog_connections_refused_total", &[])
+}
+
+/// How many of `once` connections may be taken for new when they come again: four later ones with the same lowest
+/// bits make one be forgotten, and other scenarios may have refused thousands meanwhile.
+const fn told_twice(once: u64, others: u64) -> u64 {
+    if others < 1_000 { 0 } else { once / 50 }
 }
