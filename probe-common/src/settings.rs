@@ -30,14 +30,14 @@ pub struct Settings {
     pub discard_sites: [AddressRange; DISCARD_SITES],
     /// [`ACCOUNTING_KERNEL_COUNTERS`], [`ACCOUNTING_CONDITIONS`] or 0: none.
     pub accounting: u32,
-    /// Not 0: last ACKs are counted in the bracket around the caller of `tcp_v4_syn_recv_sock()`.
+    /// Not 0: last ACKs are counted in a bracket around `tcp_check_req()`, the caller of `tcp_v4_syn_recv_sock()`.
     pub last_ack_from_caller: u32,
     /// Not 0: `inet_csk_reqsk_queue_hash_add()` returns nothing and cannot fail (up to 6.0, 6.8, 6.9).
     pub syn_queued_cannot_fail: u32,
     /// Rows of totals that each CPU has in the `HANDSHAKE` map.
     pub rows: u32,
-    /// Unused; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// Not 0: how full queues get and how long connections wait in them is noted as well.
+    pub queues: u32,
     /// Not 0: `bpf_probe_read_kernel()` may be called. Lockdown refuses every program that has the call.
     pub may_probe: u32,
 }
@@ -50,7 +50,7 @@ impl Settings {
         last_ack_from_caller: 0,
         syn_queued_cannot_fail: 0,
         rows: 0,
-        reserved: 0,
+        queues: 0,
         may_probe: 1,
     };
 }

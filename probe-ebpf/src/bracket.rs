@@ -4,8 +4,10 @@
 //! other trace (it is freed with `consume_skb()`), so the kernel's counters
 //! themselves are read when a packet comes to a listener and again when it is
 //! done with. They are per CPU and bottom halves are off in between: the
-//! difference belongs to this packet alone. The bracketed functions do not
-//! nest, so there is one bracket per CPU.
+//! difference belongs to this packet alone. There is one bracket per CPU: the bracketed functions do
+//! not nest, but for `tcp_v4_syn_recv_sock()`, whose part the outer bracket sees as well.
+//!
+//! Reading costs more than all the rest, so a packet that is known to have ended well is not read again.
 use probe_common::{
     handshake::HandshakeCounters,
     loss::Loss,
@@ -13,64 +15,71 @@ use probe_common::{
 };
 
 use crate::{
-    count::{add_in_softirq, lose},
-    cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, cpu_state},
-    hooks::accept_queue,
+    charge,
+    count::lose,
+    cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, as_number, cpu_state, per_cpu_distance},
     kernel_counters::{Gained, KernelCounters},
     kernel_read::{
-        KernelPointer, KernelRead, Probed, aborts_on_overflow, accept_queue_is_full, syn_queue_is_full,
+        KernelPointer, KernelRead, accept_queue_is_full, statistics_of_namespace, syn_queue_is_full,
         syncookies_are_off,
     },
-    refused_connections::{Packet, fingerprint, is_first_refusal},
+    packet::{Packet, Stage},
+    refused_connections::fingerprint,
     rows::{counters_in, row_of},
     settings::global,
 };
 
-/// The step of the handshake that a bracket is around.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// A SYN: `tcp_v4_conn_request()` and its like.
-    Syn,
-    /// A packet for a queued request: `tcp_check_req()`.
-    LastAck,
-    /// A packet for no request, which may carry a SYN cookie: `cookie_v4_check()` and its IPv6 twin.
-    Cookie,
-    /// An ICMP error for a queued request: `tcp_req_err()`.
-    RequestError,
-}
-
-/// Opens the bracket of this CPU for a packet to `listener`, and gives the listener's totals.
+/// Opens the bracket of this CPU for a packet, and gives the listener's totals.
 #[inline(always)]
 pub(crate) fn open<R: KernelRead>(
+    state: &mut CpuState,
     stage: Stage,
-    listener: KernelPointer,
-    skb: KernelPointer,
-    request: KernelPointer,
+    packet: &Packet,
 ) -> Option<*mut HandshakeCounters> {
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *cpu_state()? };
-    let row = row_of::<R>(listener);
-    state.listener = listener as u64;
+    let row = row_of::<R>(packet.listener);
+    state.listener = packet.listener as u64;
     state.row = row;
     state.answered = 0;
+    state.child_refused = 0;
     state.reserve_kept = 0;
-    state.skb = skb as u64;
-    state.request = request as u64;
+    state.skb = packet.skb as u64;
+    state.request = packet.request as u64;
     if stage == Stage::Cookie {
         // From 6.8 on cookie_v4_check() frees what it refuses: nothing is left to look at afterwards.
-        let packet = Packet { stage, skb, request };
-        state.fingerprint = fingerprint(&packet, row).unwrap_or(0);
+        state.fingerprint = fingerprint::<R>(stage, packet, row).unwrap_or(0);
     }
-    if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
-        match KernelCounters::read::<R>(state, stage, listener) {
-            Some(counters) => state.before = counters,
-            None => {
-                state.listener = NOT_A_HANDSHAKE;
-                lose(Loss::CountersUnreadable);
-            }
-        }
+    if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS && !begin::<R>(state, stage, packet) {
+        state.listener = NOT_A_HANDSHAKE;
+        lose(Loss::CountersUnreadable);
     }
     counters_in(row)
+}
+
+/// Reads the kernel's counters for the first time; false where they cannot be read.
+#[inline(always)]
+fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> bool {
+    let Some(here) = counters_here::<R>(state, packet.listener) else { return false };
+    let Some(before) = KernelCounters::read(here, stage) else { return false };
+    state.counters_here = here as u64;
+    state.before = before;
+    true
+}
+
+/// Where this CPU's counters of the listener's network namespace are.
+#[inline(always)]
+fn counters_here<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> Option<KernelPointer> {
+    let of_every_cpu = as_number(state, statistics_of_namespace::<R>(listener)?);
+    Some(of_every_cpu.wrapping_add(per_cpu_distance(state)?) as KernelPointer)
+}
+
+/// The packet in the open bracket, for a kretprobe, which has no arguments.
+#[inline(always)]
+pub(crate) const fn noted_packet(state: &CpuState) -> Packet {
+    Packet {
+        listener: state.listener as KernelPointer,
+        skb: state.skb as KernelPointer,
+        request: state.request as KernelPointer,
+    }
 }
 
 /// Opens the bracket for a call that concerns no listener, so that its end is not taken for another's.
@@ -80,6 +89,12 @@ pub(crate) fn open_for_nothing() {
         // SAFETY: a map value of this CPU, checked by the verifier.
         unsafe { (*state).listener = NOT_A_HANDSHAKE };
     }
+}
+
+/// The listener in the open bracket; [`crate::kernel_read::Probed`] reads it.
+#[inline(always)]
+pub(crate) fn listener(state: &CpuState) -> Option<KernelPointer> {
+    (state.listener > NOT_A_HANDSHAKE).then_some(state.listener as KernelPointer)
 }
 
 /// The totals of the listener in the open bracket.
@@ -93,9 +108,6 @@ pub(crate) fn counters() -> Option<*mut HandshakeCounters> {
 /// Notes that the SYN in the bracket was answered: it is not lost.
 #[inline(always)]
 pub(crate) fn answered() {
-    if global!(SETTINGS.accounting) != ACCOUNTING_CONDITIONS {
-        return;
-    }
     if let Some(state) = cpu_state() {
         // SAFETY: a map value of this CPU, checked by the verifier.
         unsafe { (*state).answered = 1 };
@@ -113,19 +125,36 @@ pub(crate) fn reserve_kept() {
 
 /// What a closed bracket has to say.
 pub(crate) struct Closed {
-    /// The listener; only [`Probed`] reads it.
-    pub(crate) listener: KernelPointer,
-    /// Its totals.
+    /// The address of the listener.
+    pub(crate) listener: u64,
+    /// The listener's totals.
     pub(crate) counters: *mut HandshakeCounters,
+    /// The row that they are in.
+    pub(crate) row: u32,
     /// Whether the kernel counted a listen drop in between.
     pub(crate) dropped: bool,
 }
 
+/// How much may have been counted in a bracket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// Nothing: the packet is known to have ended well.
+    None,
+    /// A drop, but no cookie.
+    Drop,
+    /// Anything.
+    Any,
+}
+
 /// Closes the bracket of this CPU and charges the listener with what the kernel counted in between.
+/// `packet`: the one in the bracket, by pointers that `R` reads.
 #[inline(always)]
-pub(crate) fn close(stage: Stage) -> Option<Closed> {
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *cpu_state()? };
+pub(crate) fn close<R: KernelRead>(
+    state: &mut CpuState,
+    stage: Stage,
+    packet: &Packet,
+    suspicion: Suspicion,
+) -> Option<Closed> {
     let listener = state.listener;
     state.listener = NO_LISTENER;
     if listener == NOT_A_HANDSHAKE {
@@ -135,94 +164,33 @@ pub(crate) fn close(stage: Stage) -> Option<Closed> {
         lose(Loss::BracketUnmatched);
         return None;
     }
-    let listener = listener as KernelPointer;
-    let counters = counters_in(state.row)?;
-    let Some(gained) = gained(state, listener, stage) else {
+    let row = state.row;
+    let counters = counters_in(row)?;
+    if suspicion == Suspicion::None {
+        return Some(Closed { listener, counters, row, dropped: false });
+    }
+    let Some(gained) = gained::<R>(state, packet.listener, stage, suspicion) else {
         lose(Loss::CountersUnreadable);
         return None;
     };
-    let dropped = gained.drops != 0 || gained.overflows != 0;
-    charge_cookies(counters, &gained, stage);
-    if dropped {
-        charge_drops(state, counters, &gained, stage);
-        charge_connection(state, counters, listener, stage, gained.overflows != 0);
-    }
-    Some(Closed { listener, counters, dropped })
-}
-
-/// Adds what was not lost, but answered or taken without a place in the SYN queue.
-#[inline(always)]
-fn charge_cookies(counters: *mut HandshakeCounters, gained: &Gained, stage: Stage) {
-    if stage == Stage::Syn {
-        add_in_softirq!(counters, syncookies_sent, gained.cookies_sent);
-        add_in_softirq!(counters, syn_queue_full_cookies, gained.syn_queue_full_cookies);
-    } else if stage == Stage::Cookie {
-        add_in_softirq!(counters, syncookies_received, gained.cookies_received);
-        add_in_softirq!(counters, syncookies_failed, gained.cookies_failed);
-    }
-}
-
-/// Adds a bracket's drops to its listener's totals, by cause.
-#[inline(always)]
-fn charge_drops(state: &CpuState, counters: *mut HandshakeCounters, gained: &Gained, stage: Stage) {
-    add_in_softirq!(counters, listen_drops, gained.drops);
-    let unexplained = gained.drops.saturating_sub(gained.overflows);
-    match stage {
-        Stage::Syn => {
-            add_in_softirq!(counters, syn_dropped_accept_queue_full, gained.overflows);
-            add_in_softirq!(counters, syn_dropped_syn_queue_full, gained.syn_queue_full_drops);
-            let unexplained = unexplained.saturating_sub(gained.syn_queue_full_drops);
-            if state.reserve_kept == 0 {
-                add_in_softirq!(counters, syn_dropped_other, unexplained);
-            } else {
-                add_in_softirq!(counters, syn_dropped_syn_backlog_reserve, unexplained);
-            }
-        }
-        Stage::LastAck | Stage::Cookie => {
-            add_in_softirq!(counters, last_ack_refused_accept_queue_full, gained.overflows);
-            add_in_softirq!(counters, last_ack_refused_other, unexplained);
-        }
-        Stage::RequestError => add_in_softirq!(counters, request_errors, gained.drops),
-    }
-}
-
-/// Counts the connection behind a dropped packet, once; and its reset, where that is the answer to
-/// a full accept queue.
-#[inline(always)]
-fn charge_connection(
-    state: &CpuState,
-    counters: *mut HandshakeCounters,
-    listener: KernelPointer,
-    stage: Stage,
-    overflowed: bool,
-) {
-    if stage == Stage::RequestError {
-        return;
-    }
-    let fingerprint = if stage == Stage::Cookie {
-        (state.fingerprint != 0).then_some(state.fingerprint)
-    } else {
-        let packet =
-            Packet { stage, skb: state.skb as KernelPointer, request: state.request as KernelPointer };
-        fingerprint(&packet, state.row)
-    };
-    if is_first_refusal(fingerprint) {
-        add_in_softirq!(counters, connections_refused, 1);
-        if overflowed {
-            accept_queue::refused(listener, state.row);
-        }
-    }
-    // tcp_check_req() alone asks for the setting, and then resets: a cookie's last ACK is dropped in silence.
-    if stage == Stage::LastAck && aborts_on_overflow::<Probed>(listener) {
-        add_in_softirq!(counters, requests_aborted, 1);
-    }
+    charge::gained::<R>(state, counters, &gained, stage, packet);
+    Some(Closed { listener, counters, row, dropped: gained.is_drop() })
 }
 
 /// What the kernel counted since the bracket was opened.
 #[inline(always)]
-fn gained(state: &mut CpuState, listener: KernelPointer, stage: Stage) -> Option<Gained> {
+fn gained<R: KernelRead>(
+    state: &CpuState,
+    listener: KernelPointer,
+    stage: Stage,
+    suspicion: Suspicion,
+) -> Option<Gained> {
     if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
-        let after = KernelCounters::read::<Probed>(state, stage, listener)?;
+        let here = state.counters_here as KernelPointer;
+        let after = match suspicion {
+            Suspicion::Any => KernelCounters::read(here, stage)?,
+            Suspicion::Drop | Suspicion::None => state.before.with_listen(here)?,
+        };
         return Some(after.since(&state.before));
     }
     // The last ACK's conditions are evaluated at tcp_v4_syn_recv_sock(), which knows its outcome.
@@ -231,11 +199,11 @@ fn gained(state: &mut CpuState, listener: KernelPointer, stage: Stage) -> Option
     if !lost {
         return Some(Gained::default());
     }
-    let overflowed = accept_queue_is_full::<Probed>(listener);
+    let overflowed = accept_queue_is_full::<R>(listener);
     let syn_queue_full = !overflowed
         && state.reserve_kept == 0
-        && syn_queue_is_full::<Probed>(listener)
-        && syncookies_are_off::<Probed>(listener);
+        && syn_queue_is_full::<R>(listener)
+        && syncookies_are_off::<R>(listener);
     Some(Gained {
         drops: 1,
         overflows: u64::from(overflowed),

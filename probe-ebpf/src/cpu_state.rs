@@ -1,7 +1,11 @@
 //! What each CPU is in the middle of.
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 
-use crate::{kernel_counters::KernelCounters, kernel_read::KernelPointer};
+use crate::{
+    kernel_counters::KernelCounters,
+    kernel_read::{KernelPointer, KernelRead, Probed},
+    settings::global,
+};
 
 /// What this CPU is in the middle of.
 #[repr(C)]
@@ -16,6 +20,8 @@ pub(crate) struct CpuState {
     pub(crate) fingerprint: u64,
     /// The kernel's counters at the bracket's beginning.
     pub(crate) before: KernelCounters,
+    /// Where they are: this CPU's `struct linux_mib` of the listener's network namespace.
+    pub(crate) counters_here: u64,
     /// The row of the listener's totals.
     pub(crate) row: u32,
     /// Not 0: the SYN in the bracket was queued, answered with a cookie, or made a child.
@@ -24,6 +30,10 @@ pub(crate) struct CpuState {
     pub(crate) reserve_kept: u32,
     /// Not 0: the IPv6 function that is under way only calls its IPv4 twin.
     pub(crate) passed_on: u32,
+    /// Not 0: a child was asked for in the bracket and not made, which may have been counted.
+    pub(crate) child_refused: u32,
+    /// The call of `tcp_v4_syn_recv_sock()` that is under way, an [`Asked`]; 0 for none.
+    pub(crate) asked: u32,
     /// The connection that is being put into an accept queue.
     pub(crate) entering: Entering,
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
@@ -31,7 +41,16 @@ pub(crate) struct CpuState {
     /// For turning a pointer into a number: the verifier forgets what it was.
     number: u64,
     /// What the entry of a call handed to its return: one slot per function.
-    handed_over: [u64; 4],
+    handed_over: [u64; 2],
+}
+
+/// A call that asks for a child socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// For a queued request: it has a bracket of its own.
+    ByRequest = 1,
+    /// Within the bracket of a SYN (TCP Fast Open) or of a cookie.
+    WithinBracket = 2,
 }
 
 /// A connection that is being put into an accept queue.
@@ -40,23 +59,12 @@ pub(crate) struct CpuState {
 pub(crate) struct Entering {
     /// The listener.
     pub(crate) listener: u64,
-    /// The child; 0 where it will not be put there.
+    /// The child; 0 for none.
     pub(crate) child: u64,
     /// When it began.
     pub(crate) now: u64,
     /// The row of the listener's totals.
-    pub(crate) row: u32,
-    /// The function that does it, an [`Enters`]; 0 for none.
-    pub(crate) by: u32,
-}
-
-/// A function that puts a connection into an accept queue.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Enters {
-    /// `inet_csk_complete_hashdance()`
-    Hashdance = 1,
-    /// `inet_csk_reqsk_queue_add()`, called by another function
-    QueueAdd = 2,
+    pub(crate) row: u64,
 }
 
 /// No bracket is open.
@@ -70,14 +78,10 @@ const NOTHING: u64 = 0;
 /// A slot of [`CpuState::handed_over`].
 #[derive(Clone, Copy)]
 pub(crate) enum Slot {
-    /// `inet_csk_reqsk_queue_hash_add()`: the listener
-    SynQueued = 0,
-    /// `tcp_v4_syn_recv_sock()` and `tcp_v6_syn_recv_sock()`: the listener
-    LastAck = 1,
     /// `reqsk_timer_handler()`: the listener
-    ExpiringListener = 2,
+    ExpiringListener = 0,
     /// `reqsk_timer_handler()`: the timer
-    ExpiringTimer = 3,
+    ExpiringTimer = 1,
 }
 
 #[map]
@@ -89,12 +93,6 @@ pub(crate) fn cpu_state() -> Option<*mut CpuState> {
     CPU_STATE.get_ptr_mut(0)
 }
 
-/// The address of the map itself, its kernel `struct bpf_array`.
-#[inline(always)]
-pub(crate) fn map_address() -> KernelPointer {
-    (&raw const CPU_STATE).cast()
-}
-
 /// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic.
 #[inline(always)]
 pub(crate) fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
@@ -104,6 +102,21 @@ pub(crate) fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
         number.write_volatile(pointer as u64);
         number.read_volatile()
     }
+}
+
+/// `__per_cpu_offset[this CPU]`, found without kallsyms (which may be hidden, or lack data symbols):
+/// the address of this CPU's value of a per-CPU array, less the per-CPU pointer that
+/// `array_map_alloc()` put in its `struct bpf_array` (`pptrs[0]`, 4.6 and later).
+#[inline(always)]
+pub(crate) fn per_cpu_distance(state: &mut CpuState) -> Option<u64> {
+    if state.per_cpu_distance == 0 {
+        let value_address = (&raw const *state).cast();
+        let value_address = as_number(state, value_address);
+        let array = as_number(state, (&raw const CPU_STATE).cast()) as KernelPointer;
+        let per_cpu_pointer = Probed::read::<u64>(array, global!(KERNEL_OFFSETS.bpf_array_pptrs))?;
+        state.per_cpu_distance = value_address.wrapping_sub(per_cpu_pointer);
+    }
+    Some(state.per_cpu_distance)
 }
 
 /// Hands something from the entry of a call to its return (a kretprobe has no arguments).

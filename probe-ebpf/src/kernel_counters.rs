@@ -1,8 +1,7 @@
 //! The kernel's own counters on this CPU (`struct linux_mib`), as far as they are about handshakes.
 use crate::{
-    bracket::Stage,
-    cpu_state::{CpuState, as_number, map_address},
     kernel_read::{KernelPointer, KernelRead, Probed},
+    packet::Stage,
     settings::global,
 };
 
@@ -32,25 +31,24 @@ pub(crate) struct Gained {
     pub(crate) syn_queue_full_drops: u64,
 }
 
-impl KernelCounters {
-    /// Reads this CPU's counters of the listener's network namespace.
+impl Gained {
+    /// Whether a packet was lost.
     #[inline(always)]
-    pub(crate) fn read<R: KernelRead>(
-        state: &mut CpuState,
-        stage: Stage,
-        listener: KernelPointer,
-    ) -> Option<Self> {
-        let net = R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))?;
-        let statistics = R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))?;
-        let statistics = as_number(state, statistics);
-        let here = statistics.wrapping_add(per_cpu_distance(state)?) as KernelPointer;
+    pub(crate) const fn is_drop(&self) -> bool {
+        self.drops != 0 || self.overflows != 0
+    }
+}
+
+impl KernelCounters {
+    /// All of them 0, which none is read to be.
+    const UNREAD: Self =
+        Self { listen: [0; 2], cookies_sent: 0, cookies_checked: [0; 2], syn_queue_full: [0; 2] };
+
+    /// Reads those that a stage can raise, of the CPU whose counters are `here`.
+    #[inline(always)]
+    pub(crate) fn read(here: KernelPointer, stage: Stage) -> Option<Self> {
         let syncookies = global!(KERNEL_OFFSETS.mib_syncookies_sent);
-        let mut counters = Self {
-            listen: Probed::read(here, global!(KERNEL_OFFSETS.mib_listen_overflows))?,
-            cookies_sent: 0,
-            cookies_checked: [0; 2],
-            syn_queue_full: [0; 2],
-        };
+        let mut counters = Self::UNREAD.with_listen(here)?;
         if stage == Stage::Syn {
             counters.cookies_sent = Probed::read(here, syncookies)?;
             counters.syn_queue_full = Probed::read(here, global!(KERNEL_OFFSETS.mib_syn_queue_full))?;
@@ -58,6 +56,13 @@ impl KernelCounters {
             counters.cookies_checked = Probed::read(here, syncookies + 8)?;
         }
         Some(counters)
+    }
+
+    /// The same, with overflows and drops as they are now.
+    #[inline(always)]
+    pub(crate) fn with_listen(mut self, here: KernelPointer) -> Option<Self> {
+        self.listen = Probed::read(here, global!(KERNEL_OFFSETS.mib_listen_overflows))?;
+        Some(self)
     }
 
     /// What was gained since `before`.
@@ -73,19 +78,4 @@ impl KernelCounters {
             syn_queue_full_drops: self.syn_queue_full[1].wrapping_sub(before.syn_queue_full[1]),
         }
     }
-}
-
-/// `__per_cpu_offset[this CPU]`, found without kallsyms (which may be hidden, or lack data symbols):
-/// the address of this CPU's value of a per-CPU array, less the per-CPU pointer that
-/// `array_map_alloc()` put in its `struct bpf_array` (`pptrs[0]`, 4.6 and later).
-#[inline(always)]
-fn per_cpu_distance(state: &mut CpuState) -> Option<u64> {
-    if state.per_cpu_distance == 0 {
-        let value_address = (&raw const *state).cast();
-        let value_address = as_number(state, value_address);
-        let array = as_number(state, map_address()) as KernelPointer;
-        let per_cpu_pointer = Probed::read::<u64>(array, global!(KERNEL_OFFSETS.bpf_array_pptrs))?;
-        state.per_cpu_distance = value_address.wrapping_sub(per_cpu_pointer);
-    }
-    Some(state.per_cpu_distance)
 }

@@ -152,12 +152,19 @@ fn has_protocol<R: KernelRead>(sock: KernelPointer, protocol: u16) -> bool {
 /// `inet_csk_reqsk_queue_is_full()` changed in 2025, in stable trees as well.
 #[inline(always)]
 pub(crate) fn syn_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
-    let length = syn_queue_length::<R>(listener);
+    let length = syn_queue_length(listener);
     let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
     match (length, limit) {
         (Some(length), Some(limit)) => length >= limit,
         _ => false,
     }
+}
+
+/// The per-CPU pointer to the counters (`struct linux_mib`) of a socket's network namespace.
+#[inline(always)]
+pub(crate) fn statistics_of_namespace<R: KernelRead>(sock: KernelPointer) -> Option<KernelPointer> {
+    let net = R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_net))?;
+    R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))
 }
 
 /// Whether `net.ipv4.tcp_syncookies` is 0 where the listener lives.
@@ -184,10 +191,11 @@ pub(crate) fn accept_queue<R: KernelRead>(listener: KernelPointer) -> Option<(u3
     Some((length, limit))
 }
 
-/// How many requests are in a listener's SYN queue.
+/// How many requests are in a listener's SYN queue. The number lies behind the `struct sock`, where the verifier
+/// follows no pointer to one.
 #[inline(always)]
-pub(crate) fn syn_queue_length<R: KernelRead>(listener: KernelPointer) -> Option<u32> {
-    R::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length))
+pub(crate) fn syn_queue_length(listener: KernelPointer) -> Option<u32> {
+    Probed::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length))
 }
 
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.

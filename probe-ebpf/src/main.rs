@@ -6,11 +6,13 @@
 #![expect(internal_features, reason = "BPF's atomic add has no stable name: see count::atomic_add")]
 
 mod bracket;
+mod charge;
 mod count;
 mod cpu_state;
 mod hooks;
 mod kernel_counters;
 mod kernel_read;
+mod packet;
 mod refused_connections;
 mod rows;
 mod settings;

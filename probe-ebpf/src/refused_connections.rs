@@ -11,33 +11,11 @@
 use aya_ebpf::{macros::map, maps::Array};
 
 use crate::{
-    bracket::Stage,
     kernel_read::{ETH_P_IP, KernelPointer, KernelRead, Probed},
+    packet::{Packet, Stage},
     rows::opened_at,
     settings::global,
 };
-
-/// A packet that a listener has to do with.
-pub(crate) struct Packet {
-    pub(crate) stage: Stage,
-    /// Its `struct sk_buff`.
-    pub(crate) skb: KernelPointer,
-    /// Its `struct request_sock`; read for a last ACK only.
-    pub(crate) request: KernelPointer,
-}
-
-impl Packet {
-    /// The sequence number of the client's SYN.
-    #[inline(always)]
-    fn client_isn(&self, tcp: KernelPointer) -> Option<u32> {
-        if self.stage == Stage::LastAck {
-            // Not the packet's own number: the client may have sent data by now.
-            return Probed::read(self.request, global!(KERNEL_OFFSETS.request_client_isn));
-        }
-        let number = u32::from_be(Probed::read(tcp, TCP_SEQUENCE)?);
-        Some(if self.stage == Stage::Cookie { number.wrapping_sub(1) } else { number })
-    }
-}
 
 /// Fingerprints that share their lowest bits and are remembered, the newest first.
 type Places = [u64; 4];
@@ -50,8 +28,6 @@ static REFUSED_CONNECTIONS: Array<Places> = Array::with_max_entries(SETS, 0);
 /// Where `saddr` is in `struct iphdr` and `struct ipv6hdr`.
 const IPV4_SOURCE: u32 = 12;
 const IPV6_SOURCE: u32 = 8;
-/// Where `seq` is in `struct tcphdr`, behind the two ports.
-const TCP_SEQUENCE: u32 = 4;
 
 /// Whether a connection is not known to have been refused before; from now on it is. One whose
 /// packet could not be read counts each time.
@@ -81,23 +57,35 @@ const fn set_of(fingerprint: u64) -> u32 {
 ///
 /// Never 0, which is an empty place.
 #[inline(always)]
-pub(crate) fn fingerprint(packet: &Packet, row: u32) -> Option<u64> {
-    let head = Probed::read::<KernelPointer>(packet.skb, global!(KERNEL_OFFSETS.skb_head))?;
-    let header =
-        |offset: u32| Some(head.wrapping_byte_add(usize::from(Probed::read::<u16>(packet.skb, offset)?)));
+pub(crate) fn fingerprint<R: KernelRead>(stage: Stage, packet: &Packet, row: u32) -> Option<u64> {
+    let skb = packet.skb;
+    let head = R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))?;
+    let header = |offset: u32| Some(head.wrapping_byte_add(usize::from(R::read::<u16>(skb, offset)?)));
+    // Both ports, and `seq` behind them.
     let tcp = header(global!(KERNEL_OFFSETS.skb_transport_header))?;
+    let [ports, sequence] = Probed::read::<[u32; 2]>(tcp, 0)?;
+    let mut hash = mix(u64::from(ports) << 32 | u64::from(client_isn(stage, packet, sequence)?));
     let ip = header(global!(KERNEL_OFFSETS.skb_network_header))?;
-    let ports = Probed::read::<u32>(tcp, 0)?;
-    let mut hash = mix(u64::from(ports) << 32 | u64::from(packet.client_isn(tcp)?));
-    if Probed::read::<u16>(packet.skb, global!(KERNEL_OFFSETS.skb_protocol)) == Some(ETH_P_IP) {
-        hash = mix(hash ^ u64::from(Probed::read::<u32>(ip, IPV4_SOURCE)?));
+    if R::read::<u16>(skb, global!(KERNEL_OFFSETS.skb_protocol)) == Some(ETH_P_IP) {
+        hash ^= u64::from(Probed::read::<u32>(ip, IPV4_SOURCE)?);
     } else {
-        hash = mix(hash ^ Probed::read::<u64>(ip, IPV6_SOURCE)?);
-        hash = mix(hash ^ Probed::read::<u64>(ip, IPV6_SOURCE + 8)?);
+        let [high, low] = Probed::read::<[u64; 2]>(ip, IPV6_SOURCE)?;
+        hash = mix(hash ^ high) ^ low;
     }
     // A listener that has the port, or the row, after another one is asked for the first time.
-    hash = mix(hash ^ u64::from(row) << 48 ^ opened_at(row));
+    hash = mix(mix(hash) ^ u64::from(row) << 48 ^ opened_at(row));
     Some(hash | 1 << 63)
+}
+
+/// The sequence number of the client's SYN. `sequence`: the packet's own, as it was sent.
+#[inline(always)]
+fn client_isn(stage: Stage, packet: &Packet, sequence: u32) -> Option<u32> {
+    match stage {
+        // Not the packet's own number: the client may have sent data by now.
+        Stage::LastAck => Probed::read(packet.request, global!(KERNEL_OFFSETS.request_client_isn)),
+        Stage::Cookie => Some(u32::from_be(sequence).wrapping_sub(1)),
+        Stage::Syn | Stage::RequestError => Some(u32::from_be(sequence)),
+    }
 }
 
 /// The finaliser of splitmix64: every bit of the input changes half of the output's.

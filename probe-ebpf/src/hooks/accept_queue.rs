@@ -21,10 +21,26 @@ use crate::{
     shared_maps::{ACCEPTED, QUEUED},
 };
 
+/// Whether the user side wants more of queues than what they refuse.
+#[inline(always)]
+pub(super) fn are_watched() -> bool {
+    global!(SETTINGS.queues) != 0
+}
+
+/// The time, where anybody asks for it.
+#[inline(always)]
+pub(super) fn now_if_watched() -> u64 {
+    // SAFETY: no argument, no effect but the answer.
+    if are_watched() { unsafe { bpf_ktime_get_ns() } } else { 0 }
+}
+
 /// A connection is about to be put into the accept queue of the row's listener. Noted before it is there:
 /// accept() on another CPU may take it before the function is over.
 #[inline(always)]
 pub(super) fn begins_to_wait(child: u64, row: u32, now: u64) {
+    if !are_watched() {
+        return;
+    }
     let queued = QueuedChild { queued_at: now, row: u64::from(row) };
     // An entry that is there is of a connection whose end was missed, and whose memory this one has.
     if QUEUED.insert(child, queued, 0).is_err() {
@@ -36,7 +52,9 @@ pub(super) fn begins_to_wait(child: u64, row: u32, now: u64) {
 /// waiting all the time.
 #[inline(always)]
 pub(super) fn waits_elsewhere(child: u64, row: u32) {
-    if let Some(queued) = QUEUED.get_ptr_mut(child) {
+    if are_watched()
+        && let Some(queued) = QUEUED.get_ptr_mut(child)
+    {
         // SAFETY: a field of a map value; nobody accepts or forgets the child while it moves.
         unsafe { (*queued).row = u64::from(row) };
     }
@@ -45,12 +63,17 @@ pub(super) fn waits_elsewhere(child: u64, row: u32) {
 /// A connection is in no accept queue any more, or never came into one.
 #[inline(always)]
 pub(super) fn waits_no_more(child: u64) {
-    let _absent_when_older_than_the_hook = QUEUED.remove(child);
+    if are_watched() {
+        let _absent_when_older_than_the_hook = QUEUED.remove(child);
+    }
 }
 
 /// A connection has been put into the accept queue of the row's listener.
 #[inline(always)]
 pub(super) fn queued<R: KernelRead>(listener: KernelPointer, row: u32, now: u64) {
+    if !are_watched() {
+        return;
+    }
     let (Some((length, limit)), Some(queues)) = (accept_queue::<R>(listener), queues_in(row)) else { return };
     // SAFETY: a map value of this CPU, checked by the verifier; bottom halves are off.
     let queues = unsafe { &mut *queues };
@@ -90,8 +113,10 @@ fn place<const BUCKETS: usize>(buckets: *mut [u64; BUCKETS], bucket: usize) -> O
 /// in its length yet.
 #[inline(always)]
 pub(super) fn syn_queued(listener: KernelPointer, row: u32, missing: u32) {
-    // Behind the struct sock, where the verifier follows no pointer to one.
-    if let (Some(length), Some(queues)) = (syn_queue_length::<Probed>(listener), queues_in(row)) {
+    if !are_watched() {
+        return;
+    }
+    if let (Some(length), Some(queues)) = (syn_queue_length(listener), queues_in(row)) {
         // SAFETY: as above. ktime has no effect but the answer.
         let (peaks, now) = unsafe { (&mut (*queues).syn_peaks, bpf_ktime_get_ns()) };
         begin_if_over(peaks, now);
@@ -104,9 +129,12 @@ pub(super) fn syn_queued(listener: KernelPointer, row: u32, missing: u32) {
 /// Those that are refused within a second of the first one wanted a place at the same time, by and large: with the
 /// connections in the queue they are the demand. Two CPUs that begin a burst at once may lose one of it.
 #[inline(always)]
-pub(crate) fn refused(listener: KernelPointer, row: u32) {
+pub(crate) fn refused<R: KernelRead>(listener: KernelPointer, row: u32) {
+    if !are_watched() {
+        return;
+    }
     let (Some(accepted), Some(queues)) = (ACCEPTED.get_ptr_mut(row), queues_in(row)) else { return };
-    let Some((length, _)) = accept_queue::<Probed>(listener) else { return };
+    let Some((length, _)) = accept_queue::<R>(listener) else { return };
     // SAFETY: no argument, no effect but the answer.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: map values, checked by the verifier; aligned fields.

@@ -11,9 +11,8 @@ use probe_common::{
 };
 
 use crate::{
-    bracket,
     count::{add_anywhere, lose},
-    cpu_state::{Entering, Enters, cpu_state},
+    cpu_state::{CpuState, Entering, cpu_state},
     hooks::accept_queue,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
@@ -36,55 +35,65 @@ fn established(counters: Option<*mut HandshakeCounters>) {
 
 /// A child is about to be put in the accept queue.
 ///
-/// `inet_csk_reqsk_queue_add()` is the only place that does it in every version, but compilers inline
-/// it into `inet_csk_complete_hashdance()`, its neighbour in the same file, and not into the callers
-/// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and the inner one does
-/// nothing while the outer one is under way on this CPU.
+/// Where the function that makes the child is watched, this is called from there: between the two nothing
+/// else happens on this CPU.
 #[inline(always)]
-fn child_enters<R: KernelRead>(by: Enters, listener: KernelPointer, child: KernelPointer) {
-    let Some(state) = cpu_state() else { return };
-    let row = row_of::<R>(listener);
-    // SAFETY: no argument, no effect but the answer.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let entering = Entering { listener: listener as u64, child: child as u64, now, row, by: by as u32 };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    unsafe { (&raw mut (*state).entering).write(entering) };
-    if !child.is_null() {
-        accept_queue::begins_to_wait(child as u64, row, now);
+pub(super) fn child_enters(state: &mut CpuState, listener: KernelPointer, row: u32, child: u64) {
+    forget_entering(state);
+    let now = accept_queue::now_if_watched();
+    state.entering = Entering { listener: listener as u64, child, now, row: u64::from(row) };
+    accept_queue::begins_to_wait(child, row, now);
+}
+
+/// A child that was made is not put there: the listener was closed, another CPU was first, or it joins an MPTCP
+/// connection (`rsk_drop_req()`).
+#[inline(always)]
+fn forget_entering(state: &mut CpuState) {
+    if state.entering.child != 0 {
+        accept_queue::waits_no_more(state.entering.child);
+        state.entering.child = 0;
     }
 }
 
 /// A child was, or was not, put in the accept queue. `listener`: a pointer that `R` can read, where there is one.
+///
+/// `inet_csk_reqsk_queue_add()` is the only place that does it in every version, but compilers inline
+/// it into `inet_csk_complete_hashdance()`, its neighbour in the same file, and not into the callers
+/// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and whichever returns first tells.
 #[inline(always)]
-fn child_entered<R: KernelRead>(by: Enters, listener: Option<KernelPointer>, queued: u64) {
+fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queued: u64) {
     let Some(state) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
-    let entering = unsafe { (&raw const (*state).entering).read() };
-    if entering.by != by as u32 {
+    let state = unsafe { &mut *state };
+    if state.entering.child == 0 {
         return;
     }
-    // SAFETY: as above.
-    unsafe { (&raw mut (*state).entering.by).write(0) };
     if !is_something(queued) {
-        if entering.child != 0 {
-            accept_queue::waits_no_more(entering.child);
-        }
+        forget_entering(state);
         return;
     }
+    state.entering.child = 0;
     // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
-    bracket::answered();
-    established(counters_in(entering.row));
-    let listener = listener.unwrap_or(entering.listener as KernelPointer);
-    accept_queue::queued::<R>(listener, entering.row, entering.now);
+    state.answered = 1;
+    #[expect(clippy::cast_possible_truncation, reason = "it was a u32")]
+    let row = state.entering.row as u32;
+    established(counters_in(row));
+    let listener = listener.unwrap_or(state.entering.listener as KernelPointer);
+    accept_queue::queued::<R>(listener, row, state.entering.now);
 }
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
 /// bool own_req)`: unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile, or
-/// another CPU was first (then `own_req` is false).
+/// another CPU was first (then `own_req` is false). Its entry is watched where `tcp_v4_syn_recv_sock()` is not.
 #[inline(always)]
 fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer, own_request: u8) {
-    let child = if own_request == 0 { core::ptr::null() } else { child };
-    child_enters::<R>(Enters::Hashdance, listener, child);
+    if own_request != 0
+        && let Some(state) = cpu_state()
+    {
+        let row = row_of::<R>(listener);
+        // SAFETY: a map value of this CPU, checked by the verifier.
+        child_enters(unsafe { &mut *state }, listener, row, child as u64);
+    }
 }
 
 #[fentry(function = "inet_csk_complete_hashdance")]
@@ -95,7 +104,7 @@ fn fentry_inet_csk_complete_hashdance(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "inet_csk_complete_hashdance")]
 fn fexit_inet_csk_complete_hashdance(ctx: FExitContext) -> i32 {
-    child_entered::<Direct>(Enters::Hashdance, Some(ctx.arg(0)), ctx.arg(4));
+    child_entered::<Direct>(Some(ctx.arg(0)), ctx.arg(4));
     0
 }
 
@@ -109,7 +118,7 @@ fn kprobe_inet_csk_complete_hashdance(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "inet_csk_complete_hashdance")]
 fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
-    child_entered::<Probed>(Enters::Hashdance, None, ctx.ret());
+    child_entered::<Probed>(None, ctx.ret());
     0
 }
 
@@ -120,20 +129,19 @@ fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
 /// `net.ipv4.tcp_migrate_req`, 5.14) has finished its handshake before and is counted there: a new one is in SYN_RECV.
 #[inline(always)]
 fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
-    if is_in_hashdance() {
-        return;
-    }
-    if state::<R>(child) == Some(TCP_SYN_RECV) {
-        child_enters::<R>(Enters::QueueAdd, listener, child);
-    } else {
-        accept_queue::waits_elsewhere(child as u64, row_of::<R>(listener));
-    }
-}
-
-#[inline(always)]
-fn is_in_hashdance() -> bool {
+    let Some(state_of_cpu) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
-    cpu_state().is_some_and(|state| unsafe { (*state).entering.by } == Enters::Hashdance as u32)
+    let state_of_cpu = unsafe { &mut *state_of_cpu };
+    let row = row_of::<R>(listener);
+    if state::<R>(child) == Some(TCP_SYN_RECV) {
+        // Else it is known already, from where it was made or from the outer function.
+        if state_of_cpu.entering.child != child as u64 {
+            child_enters(state_of_cpu, listener, row, child as u64);
+        }
+    } else {
+        forget_entering(state_of_cpu);
+        accept_queue::waits_elsewhere(child as u64, row);
+    }
 }
 
 #[fentry(function = "inet_csk_reqsk_queue_add")]
@@ -144,7 +152,7 @@ fn fentry_inet_csk_reqsk_queue_add(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "inet_csk_reqsk_queue_add")]
 fn fexit_inet_csk_reqsk_queue_add(ctx: FExitContext) -> i32 {
-    child_entered::<Direct>(Enters::QueueAdd, Some(ctx.arg(0)), ctx.arg(3));
+    child_entered::<Direct>(Some(ctx.arg(0)), ctx.arg(3));
     0
 }
 
@@ -158,7 +166,7 @@ fn kprobe_inet_csk_reqsk_queue_add(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "inet_csk_reqsk_queue_add")]
 fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
-    child_entered::<Probed>(Enters::QueueAdd, None, ctx.ret());
+    child_entered::<Probed>(None, ctx.ret());
     0
 }
 

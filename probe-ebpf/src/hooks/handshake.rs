@@ -3,14 +3,16 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
+use probe_common::loss::Loss;
 
 use crate::{
-    bracket::{self, Stage},
-    count::{add_anywhere, add_in_softirq},
-    cpu_state::{Slot, cpu_state, hand_over, take_over},
+    bracket::{self, Suspicion},
+    count::{add_anywhere, add_in_softirq, lose},
+    cpu_state::{NO_LISTENER, cpu_state},
     hooks::accept_queue,
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, state},
-    rows::{counters_in, counters_of, row_of},
+    packet::{Packet, Stage},
+    rows::{counters_in, counters_of},
     settings::global,
 };
 
@@ -21,39 +23,54 @@ use crate::{
 /// a broadcast address, as a listen drop, and leave the rest to `tcp_conn_request()`. The IPv6 ones pass
 /// IPv4 packets on to the IPv4 ones, which see them then.
 #[inline(always)]
-fn syn_received<R: KernelRead>(listener: KernelPointer, skb: KernelPointer) {
-    if let Some(counters) = bracket::open::<R>(Stage::Syn, listener, skb, core::ptr::null()) {
+fn syn_received<R: KernelRead>(packet: &Packet) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *state };
+    if let Some(counters) = bracket::open::<R>(state, Stage::Syn, packet) {
         add_in_softirq!(counters, syn_received, 1);
     }
 }
 
 /// The same at a function that may pass the packet on.
 #[inline(always)]
-fn syn_received_unless_passed_on<R: KernelRead>(listener: KernelPointer, skb: KernelPointer) {
-    let passed_on = is_passed_on::<R>(skb);
+fn syn_received_unless_passed_on<R: KernelRead>(packet: &Packet) {
+    let passed_on = is_passed_on::<R>(packet.skb);
     if let Some(state) = cpu_state() {
         // SAFETY: a map value of this CPU, checked by the verifier.
         unsafe { (*state).passed_on = u32::from(passed_on) };
     }
     if !passed_on {
-        syn_received::<R>(listener, skb);
+        syn_received::<R>(packet);
     }
 }
 
-/// The SYN is done with.
+/// The SYN is done with. `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
 #[inline(always)]
-fn syn_done() {
-    let _closed = bracket::close(Stage::Syn);
+fn syn_done<R: KernelRead>(packet: Option<Packet>) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *state };
+    let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
+    let suspicion = if state.answered == 0 {
+        Suspicion::Any
+    } else if state.child_refused != 0 || global!(SETTINGS.last_ack_from_caller) != 0 {
+        // TCP Fast Open may have found the queue full before the SYN was queued like any other.
+        Suspicion::Drop
+    } else {
+        Suspicion::None
+    };
+    let _closed = bracket::close::<R>(state, Stage::Syn, &packet, suspicion);
 }
 
 /// The same at a function that may have passed the packet on: its twin has closed the bracket then.
 #[inline(always)]
-fn syn_done_unless_passed_on() {
+fn syn_done_unless_passed_on<R: KernelRead>(packet: Option<Packet>) {
     let Some(state) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
     let passed_on = unsafe { core::mem::replace(&mut (*state).passed_on, 0) };
     if passed_on == 0 {
-        syn_done();
+        syn_done::<R>(packet);
     }
 }
 
@@ -62,27 +79,27 @@ macro_rules! syn_programs {
     ($function:literal, $received:ident, $done:ident, $fentry:ident, $fexit:ident, $kprobe:ident, $kretprobe:ident) => {
         #[fentry(function = $function)]
         fn $fentry(ctx: FEntryContext) -> i32 {
-            $received::<Direct>(ctx.arg(0), ctx.arg(1));
+            $received::<Direct>(&Packet::without_request(ctx.arg(0), ctx.arg(1)));
             0
         }
 
         #[fexit(function = $function)]
-        fn $fexit(_ctx: FExitContext) -> i32 {
-            $done();
+        fn $fexit(ctx: FExitContext) -> i32 {
+            $done::<Direct>(Some(Packet::without_request(ctx.arg(0), ctx.arg(1))));
             0
         }
 
         #[kprobe(function = $function)]
         fn $kprobe(ctx: ProbeContext) -> u32 {
             if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
-                $received::<Probed>(listener, skb);
+                $received::<Probed>(&Packet::without_request(listener, skb));
             }
             0
         }
 
         #[kretprobe(function = $function)]
         fn $kretprobe(_ctx: RetProbeContext) -> u32 {
-            $done();
+            $done::<Probed>(None);
             0
         }
     };
@@ -132,27 +149,27 @@ syn_programs!(
 /// struct sock *sk, struct sk_buff *skb)`: unchanged from 5.4 to 7.3.
 #[fentry(function = "tcp_conn_request")]
 fn fentry_tcp_conn_request(ctx: FEntryContext) -> i32 {
-    syn_received::<Direct>(ctx.arg(2), ctx.arg(3));
+    syn_received::<Direct>(&Packet::without_request(ctx.arg(2), ctx.arg(3)));
     0
 }
 
 #[fexit(function = "tcp_conn_request")]
-fn fexit_tcp_conn_request(_ctx: FExitContext) -> i32 {
-    syn_done();
+fn fexit_tcp_conn_request(ctx: FExitContext) -> i32 {
+    syn_done::<Direct>(Some(Packet::without_request(ctx.arg(2), ctx.arg(3))));
     0
 }
 
 #[kprobe(function = "tcp_conn_request")]
 fn kprobe_tcp_conn_request(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb)) = (ctx.arg(2), ctx.arg(3)) {
-        syn_received::<Probed>(listener, skb);
+        syn_received::<Probed>(&Packet::without_request(listener, skb));
     }
     0
 }
 
 #[kretprobe(function = "tcp_conn_request")]
 fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
-    syn_done();
+    syn_done::<Probed>(None);
     0
 }
 
@@ -179,39 +196,48 @@ fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// A SYN is in the SYN queue.
+/// A SYN is in the SYN queue: the one in the bracket of this CPU.
 ///
 /// `bool inet_csk_reqsk_queue_hash_add(struct sock *sk, struct request_sock *req, unsigned long timeout)`:
-/// returns nothing up to 6.0, 6.8 and 6.9; without `timeout` from 6.19.
+/// returns nothing up to 6.0, 6.8 and 6.9; without `timeout` from 6.19. Only `tcp_conn_request()` calls it.
 #[inline(always)]
-fn syn_queued<R: KernelRead>(listener: KernelPointer, missing: u32) {
-    let row = row_of::<R>(listener);
-    if let Some(counters) = counters_in(row) {
+fn syn_queued(missing: u32) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *state };
+    if state.listener == NO_LISTENER {
+        lose(Loss::BracketUnmatched);
+        return;
+    }
+    state.answered = 1;
+    if let Some(counters) = counters_in(state.row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
-    accept_queue::syn_queued(listener, row, missing);
+    if let Some(listener) = bracket::listener(state) {
+        accept_queue::syn_queued(listener, state.row, missing);
+    }
 }
 
 /// At the entry: a request that cannot fail is queued; one that turns out to be a duplicate
 /// (false) is not lost either, its twin is in the queue.
 #[inline(always)]
-fn syn_queue_entered<R: KernelRead>(listener: KernelPointer) {
+fn syn_queue_entered() {
     bracket::answered();
     if global!(SETTINGS.syn_queued_cannot_fail) != 0 {
-        syn_queued::<R>(listener, 1);
+        syn_queued(1);
     }
 }
 
 #[fentry(function = "inet_csk_reqsk_queue_hash_add")]
-fn fentry_inet_csk_reqsk_queue_hash_add(ctx: FEntryContext) -> i32 {
-    syn_queue_entered::<Direct>(ctx.arg(0));
+fn fentry_inet_csk_reqsk_queue_hash_add(_ctx: FEntryContext) -> i32 {
+    syn_queue_entered();
     0
 }
 
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(3) != 0 {
-        syn_queued::<Direct>(ctx.arg(0), 0);
+        syn_queued(0);
     }
     0
 }
@@ -219,26 +245,21 @@ fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_2(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(2) != 0 {
-        syn_queued::<Direct>(ctx.arg(0), 0);
+        syn_queued(0);
     }
     0
 }
 
 #[kprobe(function = "inet_csk_reqsk_queue_hash_add")]
-fn kprobe_inet_csk_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
-    if let Some(listener) = ctx.arg(0) {
-        syn_queue_entered::<Probed>(listener);
-        hand_over(Slot::SynQueued, listener);
-    }
+fn kprobe_inet_csk_reqsk_queue_hash_add(_ctx: ProbeContext) -> u32 {
+    syn_queue_entered();
     0
 }
 
 #[kretprobe(function = "inet_csk_reqsk_queue_hash_add")]
 fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = take_over(Slot::SynQueued)
-        && ctx.ret::<u8>() != 0
-    {
-        syn_queued::<Probed>(listener, 0);
+    if ctx.ret::<u8>() != 0 {
+        syn_queued(0);
     }
     0
 }

@@ -1,31 +1,75 @@
 //! Last ACKs: was a child socket made of them or not.
 use aya_ebpf::{
-    macros::{fexit, kprobe, kretprobe},
-    programs::{FExitContext, ProbeContext, RetProbeContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use probe_common::{handshake::HandshakeCounters, settings::ACCOUNTING_CONDITIONS};
 
 use crate::{
-    bracket::Closed,
+    bracket::{self, Closed, Suspicion},
     count::add_in_softirq,
-    cpu_state::{Slot, hand_over, take_over},
+    cpu_state::{Asked, cpu_state},
+    hooks::established::child_enters,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_passed_on, is_something,
     },
-    rows::counters_of,
+    packet::{Packet, Stage},
+    rows::counters_in,
     settings::global,
 };
 
-/// A child socket was asked for, and made or not.
+/// A child socket is asked for. It is for a queued request, unless a bracket is open around the same packet: that of a
+/// SYN with TCP Fast Open, or of a cookie.
 ///
 /// `struct sock *tcp_v4_syn_recv_sock(const struct sock *sk, struct sk_buff *skb, struct request_sock *req,
 /// struct dst_entry *dst, struct request_sock *req_unhash, bool *own_req)`, a seventh argument
-/// `opt_child_init` from 6.20 and in stable trees (6.1.192, 6.18.44).
+/// `opt_child_init` from 6.20 and in stable trees (6.1.192, 6.18.44). MPTCP's `subflow_syn_recv_sock()` calls it as well.
 #[inline(always)]
-fn child_asked<R: KernelRead>(listener: KernelPointer, child: u64) {
-    let Some(counters) = counters_of::<R>(listener) else { return };
+fn child_asked<R: KernelRead>(packet: &Packet) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *state };
+    if bracket::listener(state).is_some() && state.skb == packet.skb as u64 {
+        state.asked = Asked::WithinBracket as u32;
+    } else {
+        state.asked = Asked::ByRequest as u32;
+        let _totals = bracket::open::<R>(state, Stage::LastAck, packet);
+    }
+}
+
+/// It was made, or not. `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
+#[inline(always)]
+fn child_made<R: KernelRead>(packet: Option<Packet>, child: u64) {
+    let Some(state) = cpu_state() else { return };
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *state };
+    let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
+    let asked = core::mem::replace(&mut state.asked, 0);
+    let made = is_something(child);
+    let row = if asked == Asked::ByRequest as u32 {
+        let suspicion = if made { Suspicion::None } else { Suspicion::Any };
+        let Some(closed) = bracket::close::<R>(state, Stage::LastAck, &packet, suspicion) else { return };
+        closed.row
+    } else if asked == Asked::WithinBracket as u32 {
+        state.child_refused = u32::from(!made);
+        state.row
+    } else {
+        // An IPv6 function that passed the packet on: its twin has seen all of it.
+        return;
+    };
+    if let Some(counters) = counters_in(row) {
+        last_ack_done::<R>(counters, packet.listener, made);
+    }
+    if made {
+        child_enters(state, packet.listener, row, child);
+    }
+}
+
+/// Counts a last ACK.
+#[inline(always)]
+fn last_ack_done<R: KernelRead>(counters: *mut HandshakeCounters, listener: KernelPointer, made: bool) {
     add_in_softirq!(counters, last_ack_received, 1);
-    if global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && !is_something(child) {
+    if global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && !made {
         refused_by_conditions::<R>(counters, listener);
     }
 }
@@ -52,65 +96,77 @@ pub(super) fn from_caller(closed: &Closed, child_made: bool) {
     }
 }
 
+/// The packet that `tcp_v4_syn_recv_sock()` and its IPv6 twin are called for.
+macro_rules! packet {
+    ($ctx:ident) => {
+        Packet { listener: $ctx.arg(0), skb: $ctx.arg(1), request: $ctx.arg(2) }
+    };
+}
+
+#[fentry(function = "tcp_v4_syn_recv_sock")]
+fn fentry_tcp_v4_syn_recv_sock(ctx: FEntryContext) -> i32 {
+    child_asked::<Direct>(&packet!(ctx));
+    0
+}
+
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_asked::<Direct>(ctx.arg(0), ctx.arg(6));
+    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_asked::<Direct>(ctx.arg(0), ctx.arg(7));
+    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(7));
+    0
+}
+
+#[fentry(function = "tcp_v6_syn_recv_sock")]
+fn fentry_tcp_v6_syn_recv_sock(ctx: FEntryContext) -> i32 {
+    if !is_passed_on::<Direct>(ctx.arg(1)) {
+        child_asked::<Direct>(&packet!(ctx));
+    }
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_asked::<Direct>(ctx.arg(0), ctx.arg(6));
-    }
+    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_asked::<Direct>(ctx.arg(0), ctx.arg(7));
-    }
+    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(7));
     0
 }
 
 #[kprobe(function = "tcp_v4_syn_recv_sock")]
 fn kprobe_tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    if let Some(listener) = ctx.arg(0) {
-        hand_over(Slot::LastAck, listener);
+    if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        child_asked::<Probed>(&Packet { listener, skb, request });
     }
     0
 }
 
 #[kretprobe(function = "tcp_v4_syn_recv_sock")]
 fn kretprobe_tcp_v4_syn_recv_sock(ctx: RetProbeContext) -> u32 {
-    if let Some(listener) = take_over(Slot::LastAck) {
-        child_asked::<Probed>(listener, ctx.ret());
-    }
+    child_made::<Probed>(None, ctx.ret());
     0
 }
 
 #[kprobe(function = "tcp_v6_syn_recv_sock")]
 fn kprobe_tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
-    if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1))
+    if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2))
         && !is_passed_on::<Probed>(skb)
     {
-        hand_over(Slot::LastAck, listener);
+        child_asked::<Probed>(&Packet { listener, skb, request });
     }
     0
 }
 
 #[kretprobe(function = "tcp_v6_syn_recv_sock")]
 fn kretprobe_tcp_v6_syn_recv_sock(ctx: RetProbeContext) -> u32 {
-    // Empty after a packet that was passed on: the IPv4 function's kretprobe has taken it.
-    if let Some(listener) = take_over(Slot::LastAck) {
-        child_asked::<Probed>(listener, ctx.ret());
-    }
+    child_made::<Probed>(None, ctx.ret());
     0
 }

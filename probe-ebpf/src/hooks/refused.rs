@@ -1,33 +1,46 @@
-//! Refused packets: brackets around everything that handles a last ACK or an
-//! error on behalf of a listener, and the milestones that tell an answered SYN
-//! from a lost one. (The bracket around a SYN is in `handshake`.)
+//! Refused packets: the brackets beside those around a SYN (`handshake`) and around `tcp_v4_syn_recv_sock()`
+//! (`last_ack`), and the milestone that tells an answered SYN from a lost one.
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 
 use crate::{
-    bracket::{self, Stage},
+    bracket::{self, Closed, Suspicion},
     count::add_in_softirq,
+    cpu_state::cpu_state,
     hooks::last_ack,
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something},
+    packet::{Packet, Stage},
     settings::global,
 };
 
-/// A packet came for a request in the SYN queue.
+#[inline(always)]
+fn open<R: KernelRead>(stage: Stage, packet: &Packet) {
+    if let Some(state) = cpu_state() {
+        // SAFETY: a map value of this CPU, checked by the verifier.
+        let _totals = bracket::open::<R>(unsafe { &mut *state }, stage, packet);
+    }
+}
+
+/// `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
+#[inline(always)]
+fn close<R: KernelRead>(stage: Stage, packet: Option<Packet>, suspicion: Suspicion) -> Option<Closed> {
+    // SAFETY: a map value of this CPU, checked by the verifier.
+    let state = unsafe { &mut *cpu_state()? };
+    let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
+    bracket::close::<R>(state, stage, &packet, suspicion)
+}
+
+/// A packet came for a request in the SYN queue. Watched where `tcp_v4_syn_recv_sock()`, which it calls, cannot be.
 ///
 /// `struct sock *tcp_check_req(struct sock *sk, struct sk_buff *skb, struct request_sock *req,
 /// bool fastopen, bool *req_stolen)`: a sixth argument `drop_reason` from 6.15. With `fastopen`
 /// `sk` is the child: no listener is concerned.
 #[inline(always)]
-fn request_checked<R: KernelRead>(
-    listener: KernelPointer,
-    skb: KernelPointer,
-    request: KernelPointer,
-    fastopen: u8,
-) {
+fn request_checked(packet: &Packet, fastopen: u8) {
     if fastopen == 0 {
-        let _counters = bracket::open::<R>(Stage::LastAck, listener, skb, request);
+        open::<Direct>(Stage::LastAck, packet);
     } else {
         bracket::open_for_nothing();
     }
@@ -36,44 +49,29 @@ fn request_checked<R: KernelRead>(
 /// The packet is done with. The child is returned, or the listener itself (the packet is for
 /// it after all), or nothing.
 #[inline(always)]
-fn request_done(result: u64) {
-    if let Some(closed) = bracket::close(Stage::LastAck) {
-        let child_made = is_something(result) && result != closed.listener as u64;
+fn request_done(packet: Packet, result: u64) {
+    let child_made = is_something(result) && result != packet.listener as u64;
+    let suspicion = if child_made { Suspicion::None } else { Suspicion::Any };
+    if let Some(closed) = close::<Direct>(Stage::LastAck, Some(packet), suspicion) {
         last_ack::from_caller(&closed, child_made);
     }
 }
 
 #[fentry(function = "tcp_check_req")]
 fn fentry_tcp_check_req(ctx: FEntryContext) -> i32 {
-    request_checked::<Direct>(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    request_checked(&Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(3));
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_5(ctx: FExitContext) -> i32 {
-    request_done(ctx.arg(5));
+    request_done(Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(5));
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_6(ctx: FExitContext) -> i32 {
-    request_done(ctx.arg(6));
-    0
-}
-
-#[kprobe(function = "tcp_check_req")]
-fn kprobe_tcp_check_req(ctx: ProbeContext) -> u32 {
-    if let (Some(listener), Some(skb), Some(request), Some(fastopen)) =
-        (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3))
-    {
-        request_checked::<Probed>(listener, skb, request, fastopen);
-    }
-    0
-}
-
-#[kretprobe(function = "tcp_check_req")]
-fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
-    request_done(ctx.ret());
+    request_done(Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(6));
     0
 }
 
@@ -84,13 +82,15 @@ fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
 /// Returns the child, or nothing, or the listener itself: no cookie, or a bad one.
 #[inline(always)]
 fn cookie_checked<R: KernelRead>(listener: KernelPointer, skb: KernelPointer) {
-    let _counters = bracket::open::<R>(Stage::Cookie, listener, skb, core::ptr::null());
+    open::<R>(Stage::Cookie, &Packet::without_request(listener, skb));
 }
 
+/// The packet may be free by now, and is not looked at.
 #[inline(always)]
-fn cookie_done(result: u64) {
-    if let Some(closed) = bracket::close(Stage::Cookie) {
-        let child_made = is_something(result) && result != closed.listener as u64;
+fn cookie_done<R: KernelRead>(listener: Option<KernelPointer>, result: u64) {
+    let packet = listener.map(|listener| Packet::without_request(listener, core::ptr::null()));
+    if let Some(closed) = close::<R>(Stage::Cookie, packet, Suspicion::Any) {
+        let child_made = is_something(result) && result != closed.listener;
         last_ack::from_caller(&closed, child_made);
     }
 }
@@ -106,7 +106,7 @@ macro_rules! cookie_programs {
 
         #[fexit(function = $function)]
         fn $fexit(ctx: FExitContext) -> i32 {
-            cookie_done(ctx.arg(2));
+            cookie_done::<Direct>(Some(ctx.arg(0)), ctx.arg(2));
             0
         }
 
@@ -120,7 +120,7 @@ macro_rules! cookie_programs {
 
         #[kretprobe(function = $function)]
         fn $kretprobe(ctx: RetProbeContext) -> u32 {
-            cookie_done(ctx.ret());
+            cookie_done::<Probed>(None, ctx.ret());
             0
         }
     };
@@ -149,8 +149,7 @@ fn request_failed(request: KernelPointer) {
     // skc_listener lies in a union: to the verifier it is a number.
     match Probed::read::<KernelPointer>(request, global!(KERNEL_OFFSETS.request_listener)) {
         Some(listener) if !listener.is_null() => {
-            let nothing = core::ptr::null();
-            let _counters = bracket::open::<Probed>(Stage::RequestError, listener, nothing, nothing);
+            open::<Probed>(Stage::RequestError, &Packet::without_request(listener, core::ptr::null()));
         }
         _ => bracket::open_for_nothing(),
     }
@@ -164,7 +163,7 @@ fn fentry_tcp_req_err(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "tcp_req_err")]
 fn fexit_tcp_req_err(_ctx: FExitContext) -> i32 {
-    let _closed = bracket::close(Stage::RequestError);
+    let _closed = close::<Probed>(Stage::RequestError, None, Suspicion::Any);
     0
 }
 
@@ -178,7 +177,7 @@ fn kprobe_tcp_req_err(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_req_err")]
 fn kretprobe_tcp_req_err(_ctx: RetProbeContext) -> u32 {
-    let _closed = bracket::close(Stage::RequestError);
+    let _closed = close::<Probed>(Stage::RequestError, None, Suspicion::Any);
     0
 }
 

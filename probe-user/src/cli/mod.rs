@@ -23,7 +23,7 @@ use crate::{
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
     logging::{self, LogFormat},
-    plan::decide::{AccountingWish, PlanWish},
+    plan::decide::{AccountingWish, PlanWish, QueuesWish},
     render::BuildInfo,
     web::access::AccessError,
 };
@@ -77,6 +77,9 @@ struct AttachArguments {
     /// How refused packets are counted where functions are watched [default: auto]
     #[arg(long, value_enum, env = "TCP_BACKLOG_PROBE_ACCOUNTING")]
     accounting: Option<AccountingWish>,
+    /// Whether it is noted how full queues get and how long connections wait in them [default: full]
+    #[arg(long, value_enum, env = "TCP_BACKLOG_PROBE_QUEUES")]
+    queues: Option<QueuesWish>,
     /// Connections in accept queues, on the whole host, whose wait for accept() can be measured at once; 80 bytes of
     /// kernel memory each [default: 65536]
     #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS")]
@@ -98,6 +101,7 @@ impl AttachArguments {
             overrides: Overrides {
                 plan: self.plan,
                 accounting: self.accounting,
+                queues: self.queues,
                 accept_wait_connections: self.accept_wait_connections,
                 ports_limit: self.ports_limit,
                 log_format: given.log_format,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     daemon::local_socket::SocketWish,
     logging::LogFormat,
-    plan::decide::{AccountingWish, PlanWish},
+    plan::decide::{AccountingWish, PlanWish, QueuesWish},
 };
 
 /// The whole file.
@@ -46,6 +46,8 @@ pub(super) struct Hooks {
     pub(super) plan: Option<PlanWish>,
     #[serde(deserialize_with = "name")]
     pub(super) accounting: Option<AccountingWish>,
+    #[serde(deserialize_with = "name")]
+    pub(super) queues: Option<QueuesWish>,
     #[serde(deserialize_with = "whole_number")]
     pub(super) accept_wait_connections: Option<u32>,
 }

@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// All keys, in the order of the file. `[[ports.include]]` and `[[ports.exclude]]` are lists of rules.
-pub const KEYS: [Key; 12] = [
+pub const KEYS: [Key; 13] = [
     Key {
         path: "http.listen",
         flag: Some("listen"),
@@ -80,6 +80,16 @@ pub const KEYS: [Key; 12] = [
         value: |config| named(config.wishes.accounting),
         example: "",
         help: "How refused packets are counted where functions are watched: auto, kernel-counters, conditions",
+    },
+    Key {
+        path: "hooks.queues",
+        flag: Some("queues"),
+        environment: Some("TCP_BACKLOG_PROBE_QUEUES"),
+        effect: Effect::Restart,
+        value: |config| named(config.wishes.queues),
+        example: "",
+        help: "Whether it is noted how full queues get and how long connections wait in them: full, or off, where every\n\
+               instruction counts. What they refuse is counted all the same.",
     },
     Key {
         path: "hooks.accept_wait_connections",

@@ -19,7 +19,7 @@ use crate::{
     daemon::local_socket::SocketWish,
     logging::LogFormat,
     model::series::SeriesWishes,
-    plan::decide::{AccountingWish, PlanWish, Wishes},
+    plan::decide::{AccountingWish, PlanWish, QueuesWish, Wishes},
     web::DEFAULT_PORT,
 };
 
@@ -71,6 +71,7 @@ pub struct Overrides {
     pub socket: Option<SocketWish>,
     pub plan: Option<PlanWish>,
     pub accounting: Option<AccountingWish>,
+    pub queues: Option<QueuesWish>,
     pub accept_wait_connections: Option<u32>,
     pub ports_limit: Option<usize>,
     pub log_format: Option<LogFormat>,

@@ -44,6 +44,7 @@ fn wishes(file: &File, overrides: &Overrides, base: Wishes) -> Wishes {
     Wishes {
         plan: overrides.plan.or(file.hooks.plan).unwrap_or(base.plan),
         accounting: overrides.accounting.or(file.hooks.accounting).unwrap_or(base.accounting),
+        queues: overrides.queues.or(file.hooks.queues).unwrap_or(base.queues),
         queued_connections: queued.unwrap_or(base.queued_connections),
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::{
     catalogue::name,
     decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, Wishes, decide},
     hook::{Program, ProgramKind},
-    outcome::{Coverage, HookOutcome, PlanOutcome, Variant, coverage},
+    outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, coverage},
 };
 
 /// What came of it.
@@ -63,7 +63,11 @@ fn attach_hooks(ebpf: &mut Ebpf, btf: &KernelBtf, plan: &Plan, failures: &mut Fa
     let mut chosen = vec![];
     for hook in &plan.hooks {
         let taken = attach_hook(ebpf, btf, hook, failures);
-        let decisive = matches!(hook.hook.name, name::SYN_RECEIVED | name::REQUEST_REFUSED);
+        let decisive = match hook.hook.name {
+            name::SYN_RECEIVED => true,
+            name::LAST_ACK => plan.accounting == Accounting::KernelCounters,
+            _ => false,
+        };
         let given_up = decisive && taken.is_none() && !hook.candidates.is_empty();
         chosen.push(taken);
         if given_up {
@@ -180,17 +184,12 @@ fn outcome(plan: &Plan, chosen: &Chosen, facts: &KernelFacts) -> PlanOutcome {
         .map(|(index, hook)| hook_outcome(hook, chosen.get(index).and_then(Option::as_ref)))
         .collect();
     let reason_known = facts.resolved.offsets.reason_tcp_listen_overflow != 0;
-    let coverage = coverage(&hooks, plan.accounting, reason_known);
+    let coverage = coverage(&hooks, plan.accounting, reason_known, plan.settings.queues != 0);
     PlanOutcome { hooks, coverage }
 }
 
 fn hook_outcome(hook: &HookPlan, chosen: Option<&Candidate>) -> HookOutcome {
-    let mut attached_to: Vec<String> = match chosen {
-        Some(candidate) if candidate.variant == Variant::Caller => {
-            vec!["tcp_check_req()".to_owned(), "cookie_v4_check()".to_owned()]
-        }
-        _ => vec![],
-    };
+    let mut attached_to: Vec<String> = vec![];
     for program in chosen.iter().flat_map(|candidate| &candidate.programs) {
         let target = target_name(program);
         if !attached_to.contains(&target) {

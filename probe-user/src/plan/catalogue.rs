@@ -25,12 +25,10 @@ pub mod name {
     pub const ACCEPTED: &str = "accepted";
     /// What listen() is asked for.
     pub const BACKLOG: &str = "backlog_requested";
-    /// Last ACKs.
+    /// Last ACKs, and those that are refused.
     pub const LAST_ACK: &str = "last_ack";
     /// SYN-ACKs sent again.
     pub const SYNACK_RETRANSMITS: &str = "synack_retransmits";
-    /// Refusals of packets for a queued request.
-    pub const REQUEST_REFUSED: &str = "request_refused";
     /// SYN cookies that came back.
     pub const SYNCOOKIE_CHECKED: &str = "syncookie_checked";
     /// Requests ended by an ICMP error.
@@ -53,10 +51,9 @@ pub const CATALOGUE: &[Hook] = &[
     accept_queue::BACKLOG,
     listener::LISTENER,
     handshake::SYN_RECEIVED,
-    last_ack::REQUEST_REFUSED,
+    last_ack::LAST_ACK,
     last_ack::SYNCOOKIE_CHECKED,
     last_ack::REQUEST_ERROR,
-    last_ack::LAST_ACK,
     handshake::SYN_QUEUED,
     handshake::SYN_BACKLOG_RESERVE,
     handshake::SYNCOOKIE_SENT,

@@ -13,7 +13,7 @@ use super::{
     catalogue::{CATALOGUE, name},
     hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
     kernel_types::{KernelTypes, ParameterType, Prototype},
-    offsets::ResolvedOffsets,
+    offsets::{OffsetGroup, ResolvedOffsets},
     outcome::{Accounting, Variant},
 };
 
@@ -45,6 +45,16 @@ pub enum AccountingWish {
     Conditions,
 }
 
+/// What `--queues` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum QueuesWish {
+    /// How full queues get, and how long connections wait in them.
+    #[default]
+    Full,
+    /// Only what they refuse.
+    Off,
+}
+
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
@@ -52,6 +62,8 @@ pub struct Wishes {
     pub plan: PlanWish,
     /// `--accounting`
     pub accounting: AccountingWish,
+    /// `--queues`
+    pub queues: QueuesWish,
     /// `--accept-wait-connections`: the connections in accept queues whose wait can be measured at once.
     pub queued_connections: u32,
 }
@@ -64,6 +76,7 @@ impl Default for Wishes {
         Self {
             plan: PlanWish::default(),
             accounting: AccountingWish::default(),
+            queues: QueuesWish::default(),
             queued_connections: DEFAULT_QUEUED_CONNECTIONS,
         }
     }
@@ -128,16 +141,13 @@ pub struct Plan {
 /// Decides. Pure: the same facts, wishes and failures give the same plan.
 #[must_use]
 pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan {
-    let assess = |accounting| -> Vec<HookPlan> {
-        CATALOGUE.iter().map(|hook| plan_hook(hook, facts, wishes, failures, accounting)).collect()
-    };
-    let works = |accounting, hook| {
-        assess(accounting).iter().any(|plan| plan.hook.name == hook && !plan.candidates.is_empty())
-    };
+    let assess = |accounting| plan_hooks(facts, wishes, failures, accounting);
+    let works = |accounting, hook| first_way(&assess(accounting), hook).is_some();
     let counters_wished = wishes.accounting != AccountingWish::Conditions;
     let accounting = if counters_wished
+        && facts.resolved.why_missing(OffsetGroup::Counters).is_none()
         && works(Accounting::KernelCounters, name::SYN_RECEIVED)
-        && works(Accounting::KernelCounters, name::REQUEST_REFUSED)
+        && works(Accounting::KernelCounters, name::LAST_ACK)
     {
         Accounting::KernelCounters
     } else if works(Accounting::Conditions, name::SYN_RECEIVED) {
@@ -149,7 +159,7 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
     };
     let hooks = assess(accounting);
     Plan {
-        settings: settings(facts, accounting, &hooks, !probing_is_refused(failures)),
+        settings: settings(facts, wishes, accounting, &hooks, !probing_is_refused(failures)),
         offsets: facts.resolved.offsets,
         accounting,
         total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
@@ -178,23 +188,29 @@ fn rows(possible_cpus: usize) -> u32 {
     u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
-fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan], may_probe: bool) -> Settings {
-    let first_way = |hook| {
-        hooks
-            .iter()
-            .find(|plan| plan.hook.name == hook)
-            .and_then(|plan| plan.candidates.first())
-            .map(|candidate| candidate.variant)
-    };
+/// The way of a hook that is tried first.
+fn first_way(hooks: &[HookPlan], name: &str) -> Option<Variant> {
+    let plan = hooks.iter().find(|plan| plan.hook.name == name)?;
+    plan.candidates.first().map(|candidate| candidate.variant)
+}
+
+fn settings(
+    facts: &KernelFacts,
+    wishes: Wishes,
+    accounting: Accounting,
+    hooks: &[HookPlan],
+    may_probe: bool,
+) -> Settings {
     let mut settings = Settings {
         accounting: match accounting {
             Accounting::KernelCounters => ACCOUNTING_KERNEL_COUNTERS,
             Accounting::Conditions => ACCOUNTING_CONDITIONS,
             Accounting::SocketDrops | Accounting::None => 0,
         },
-        last_ack_from_caller: u32::from(first_way(name::LAST_ACK) == Some(Variant::Caller)),
+        last_ack_from_caller: u32::from(first_way(hooks, name::LAST_ACK) == Some(Variant::Caller)),
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
         may_probe: u32::from(may_probe),
+        queues: u32::from(wishes.queues == QueuesWish::Full),
         rows: rows(facts.possible_cpus),
         ..Settings::UNSET
     };
@@ -210,20 +226,46 @@ fn can_fail(facts: &KernelFacts, function: &str) -> bool {
     facts.types.function(function).is_some_and(|prototype| prototype.returns)
 }
 
-fn plan_hook(
-    hook: &'static Hook,
+/// What programs depend on beside the kernel.
+#[derive(Clone, Copy)]
+struct Circumstances {
+    wishes: Wishes,
+    accounting: Accounting,
+    /// Whether `tcp_v4_syn_recv_sock()` is watched itself.
+    child_is_seen: bool,
+}
+
+fn plan_hooks(
     facts: &KernelFacts,
     wishes: Wishes,
     failures: &Failures,
     accounting: Accounting,
+) -> Vec<HookPlan> {
+    let plan_all = |child_is_seen| -> Vec<HookPlan> {
+        let circumstances = Circumstances { wishes, accounting, child_is_seen };
+        CATALOGUE.iter().map(|hook| plan_hook(hook, facts, failures, circumstances)).collect()
+    };
+    let hooks = plan_all(false);
+    match first_way(&hooks, name::LAST_ACK) {
+        Some(Variant::Trampoline | Variant::Kprobe) => plan_all(true),
+        _ => hooks,
+    }
+}
+
+fn plan_hook(
+    hook: &'static Hook,
+    facts: &KernelFacts,
+    failures: &Failures,
+    circumstances: Circumstances,
 ) -> HookPlan {
+    let Circumstances { wishes, accounting, .. } = circumstances;
     let mut plan = HookPlan { hook, candidates: vec![], rejected: vec![], unwanted: None };
     if wishes.plan == PlanWish::None {
         plan.unwanted = Some("--plan none: no BPF program is loaded".to_owned());
         return plan;
     }
-    if !is_wanted(hook.wanted, accounting) {
-        plan.unwanted = Some(why_unwanted(hook, failures, accounting));
+    if !is_wanted(hook.wanted, wishes, accounting) {
+        plan.unwanted = Some(why_unwanted(hook, wishes, failures, accounting));
         return plan;
     }
     for (index, way) in hook.ways.iter().enumerate() {
@@ -232,7 +274,7 @@ fn plan_hook(
             // Tried with the call in it; without, it may well be accepted.
             Some(failure) if may_probe || !is_refusal_of_probing(failure) => Err(failure.clone()),
             _ if !may_probe && needs_probing(way) => Err(PROBING_REFUSED.to_owned()),
-            _ => fitting_programs(hook, way, facts, wishes, accounting),
+            _ => fitting_programs(hook, way, facts, circumstances),
         };
         match outcome {
             Ok(programs) => {
@@ -264,7 +306,10 @@ fn needs_probing(way: &Way) -> bool {
 }
 
 /// A hook that was tried in vain is not wanted any more because of that.
-fn why_unwanted(hook: &Hook, failures: &Failures, accounting: Accounting) -> String {
+fn why_unwanted(hook: &Hook, wishes: Wishes, failures: &Failures, accounting: Accounting) -> String {
+    if hook.wanted == Wanted::ForQueues && wishes.queues == QueuesWish::Off {
+        return "not asked for: --queues off".to_owned();
+    }
     let failed: Vec<String> = hook
         .ways
         .iter()
@@ -281,12 +326,13 @@ fn why_unwanted(hook: &Hook, failures: &Failures, accounting: Accounting) -> Str
     }
 }
 
-const fn is_wanted(wanted: Wanted, accounting: Accounting) -> bool {
+const fn is_wanted(wanted: Wanted, wishes: Wishes, accounting: Accounting) -> bool {
     match wanted {
+        Wanted::ForQueues if matches!(wishes.queues, QueuesWish::Off) => false,
         Wanted::Always => true,
         Wanted::ByKernelCounters => matches!(accounting, Accounting::KernelCounters),
         Wanted::ByConditions => matches!(accounting, Accounting::Conditions),
-        Wanted::ByFunctions => {
+        Wanted::ByFunctions | Wanted::ForQueues => {
             matches!(accounting, Accounting::KernelCounters | Accounting::Conditions)
         }
         Wanted::BySocketDrops => matches!(accounting, Accounting::SocketDrops),
@@ -298,9 +344,9 @@ fn fitting_programs(
     hook: &Hook,
     way: &Way,
     facts: &KernelFacts,
-    wishes: Wishes,
-    accounting: Accounting,
+    circumstances: Circumstances,
 ) -> Result<Vec<Program>, String> {
+    let Circumstances { wishes, accounting, .. } = circumstances;
     // A forced plan keeps what there is no other way for in it.
     let only_by_tracepoint = way.variant == Variant::Tracepoint
         && wishes.plan != PlanWish::Tracepoint
@@ -319,7 +365,7 @@ fn fitting_programs(
     }
     let mut programs = vec![];
     for place in way.places {
-        programs.extend(program_for(place, facts, accounting)?);
+        programs.extend(program_for(place, facts, circumstances)?);
     }
     // Last: it can be mended by a privilege or a setting, what the kernel lacks cannot.
     if hook.name == name::PACKET_FREED
@@ -345,7 +391,7 @@ const fn is_allowed(variant: Variant, wish: PlanWish) -> bool {
 fn program_for(
     place: &[Program],
     facts: &KernelFacts,
-    accounting: Accounting,
+    circumstances: Circumstances,
 ) -> Result<Option<Program>, String> {
     let Some(first) = place.first() else { return Ok(None) };
     let prototype = match first.kind {
@@ -363,8 +409,13 @@ fn program_for(
     if !prototype.returns && place.iter().all(|program| program.returns == Some(true)) {
         return Ok(None);
     }
-    let exit_suffices = prototype.returns && accounting != Accounting::Conditions;
-    if first.need == Need::UnlessExitSuffices && exit_suffices {
+    let exit_suffices = prototype.returns && circumstances.accounting != Accounting::Conditions;
+    let superfluous = match first.need {
+        Need::UnlessExitSuffices => exit_suffices,
+        Need::UnlessChildIsSeen => circumstances.child_is_seen,
+        Need::Required | Need::IfPresent => false,
+    };
+    if superfluous {
         return Ok(None);
     }
     place.iter().find(|program| fits(program, &prototype)).map(|program| Some(*program)).ok_or_else(|| {

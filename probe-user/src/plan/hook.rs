@@ -10,7 +10,7 @@ use super::offsets::OffsetGroup;
 pub enum Variant {
     /// fentry and fexit programs on BPF trampolines.
     Trampoline,
-    /// Derived from the hook on the calling function, which is attached anyway.
+    /// fentry and fexit programs around the calling function, which sees a little less.
     Caller,
     /// kprobe and kretprobe programs.
     Kprobe,
@@ -75,6 +75,8 @@ pub enum Need {
     /// Left out where the same way's exit program tells enough: the function can fail, and nobody
     /// needs to know that it was entered.
     UnlessExitSuffices,
+    /// Left out where `tcp_v4_syn_recv_sock()` is watched itself: the child is known from there.
+    UnlessChildIsSeen,
 }
 
 /// One way to attach a hook. Of several programs for one place the first that fits the kernel is taken.
@@ -99,6 +101,8 @@ pub enum Wanted {
     ByConditions,
     /// For both accountings that need hooks on functions.
     ByFunctions,
+    /// For both accountings that need hooks on functions, if queues are watched.
+    ForQueues,
     /// Only for accounting by socket drops.
     BySocketDrops,
 }

@@ -150,8 +150,9 @@ impl PlanOutcome {
 }
 
 /// What the attached hooks give. `reason_known`: the kernel has a drop reason for refused last ACKs.
+/// `queues`: the hooks look at them.
 #[must_use]
-pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: bool) -> Coverage {
+pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: bool, queues: bool) -> Coverage {
     let attached = |name| hooks.iter().any(|hook| hook.hook == name && hook.variant.is_some());
     let frees = attached(name::PACKET_FREED);
     let by_counters = accounting == Accounting::KernelCounters;
@@ -168,8 +169,8 @@ pub fn coverage(hooks: &[HookOutcome], accounting: Accounting, reason_known: boo
         established: attached(name::ESTABLISHED),
         established_by_socket: sees_listeners,
         // Whoever sees the listener sees how full its queue is.
-        accept_queue_depth: sees_listeners,
-        syn_queue_depth: attached(name::SYN_QUEUED),
+        accept_queue_depth: queues && sees_listeners,
+        syn_queue_depth: queues && attached(name::SYN_QUEUED),
         // A tracepoint does not tell which connection it is.
         accepted: attached(name::ACCEPTED)
             && has(name::ESTABLISHED, |hook| hook.variant != Some(Variant::Tracepoint)),

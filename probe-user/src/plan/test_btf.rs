@@ -164,9 +164,9 @@ impl Kernel {
     }
 }
 
-fn syn_recv_sock(old: bool, sock: u32, skb: u32) -> Vec<u32> {
+fn syn_recv_sock(old: bool, sock: u32, skb: u32, request: u32) -> Vec<u32> {
     let any = BtfWriter::ANYTHING;
-    let mut parameters = vec![sock, skb, any, any, any, any];
+    let mut parameters = vec![sock, skb, request, any, any, any];
     parameters.extend((!old).then_some(any));
     parameters
 }
@@ -218,8 +218,8 @@ impl Structures {
             ("inet_csk_listen_stop", vec![sock], 0),
             ("inet_child_forget", vec![sock, request, sock], 0),
             ("tcp_req_err", vec![sock, any, any], 0),
-            ("tcp_v4_syn_recv_sock", syn_recv_sock(old, sock, skb), result),
-            ("tcp_v6_syn_recv_sock", syn_recv_sock(old, sock, skb), result),
+            ("tcp_v4_syn_recv_sock", syn_recv_sock(old, sock, skb, request), result),
+            ("tcp_v6_syn_recv_sock", syn_recv_sock(old, sock, skb, request), result),
             ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if old { 0 } else { any }),
             ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
             ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),

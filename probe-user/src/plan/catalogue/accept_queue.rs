@@ -12,7 +12,7 @@ use crate::plan::{
 pub(super) const ACCEPTED: Hook = Hook {
     name: name::ACCEPTED,
     measures: "connections that accept() takes, and how long they waited for it",
-    wanted: Wanted::ByFunctions,
+    wanted: Wanted::ForQueues,
     ways: &[
         Way {
             variant: Variant::Trampoline,

@@ -1,13 +1,18 @@
 //! Finished handshakes.
 use super::{SOCK, fentry, fexit, kprobe, kretprobe, name, program};
 use crate::plan::{
-    hook::{Hook, ProgramKind::Tracepoint, Variant, Wanted, Way},
+    hook::{Hook, Need, Program, ProgramKind::Tracepoint, Variant, Wanted, Way},
     offsets::OffsetGroup::Socket,
 };
 
 const HASHDANCE: &str = "inet_csk_complete_hashdance";
 const QUEUE_ADD: &str = "inet_csk_reqsk_queue_add";
 const SOCK_AND_CHILD: super::Pointers = &[(0, "sock"), (2, "sock")];
+
+/// The same program, where nobody sees the child when it is made.
+const fn unless_child_is_seen(program: Program) -> Program {
+    Program { need: Need::UnlessChildIsSeen, ..program }
+}
 
 pub(super) const ESTABLISHED: Hook = Hook {
     name: name::ESTABLISHED,
@@ -17,7 +22,7 @@ pub(super) const ESTABLISHED: Hook = Hook {
         Way {
             variant: Variant::Trampoline,
             places: &[
-                &[fentry!("inet_csk_complete_hashdance", SOCK)],
+                &[unless_child_is_seen(fentry!("inet_csk_complete_hashdance", SOCK))],
                 &[fexit("fexit_inet_csk_complete_hashdance", HASHDANCE, &[4], SOCK)],
                 &[fentry!("inet_csk_reqsk_queue_add", SOCK_AND_CHILD)],
                 &[fexit("fexit_inet_csk_reqsk_queue_add", QUEUE_ADD, &[3], SOCK_AND_CHILD)],
@@ -27,7 +32,7 @@ pub(super) const ESTABLISHED: Hook = Hook {
         Way {
             variant: Variant::Kprobe,
             places: &[
-                &[kprobe!("inet_csk_complete_hashdance", SOCK)],
+                &[unless_child_is_seen(kprobe!("inet_csk_complete_hashdance", SOCK))],
                 &[kretprobe!("inet_csk_complete_hashdance")],
                 &[kprobe!("inet_csk_reqsk_queue_add", SOCK_AND_CHILD)],
                 &[kretprobe!("inet_csk_reqsk_queue_add")],

@@ -9,30 +9,6 @@ const SOCK_SKB_REQUEST: super::Pointers = &[(0, "sock"), (1, "sk_buff"), (2, "re
 const V4_SYN_RECV: &str = "tcp_v4_syn_recv_sock";
 const V6_SYN_RECV: &str = "tcp_v6_syn_recv_sock";
 
-pub(super) const REQUEST_REFUSED: Hook = Hook {
-    name: name::REQUEST_REFUSED,
-    measures: "last ACKs refused on behalf of a listener",
-    wanted: Wanted::ByKernelCounters,
-    ways: &[
-        Way {
-            variant: Variant::Trampoline,
-            places: &[
-                &[fentry!("tcp_check_req", SOCK_SKB_REQUEST)],
-                &[
-                    fexit("fexit_tcp_check_req_5", "tcp_check_req", &[5], SOCK),
-                    fexit("fexit_tcp_check_req_6", "tcp_check_req", &[6], SOCK),
-                ],
-            ],
-            needs: &[Socket, Counters, Packet, Request],
-        },
-        Way {
-            variant: Variant::Kprobe,
-            places: &[&[kprobe!("tcp_check_req", SOCK_SKB_REQUEST)], &[kretprobe!("tcp_check_req")]],
-            needs: &[Socket, Counters, Packet, Request],
-        },
-    ],
-};
-
 /// A kernel without SYN cookies has none of these functions.
 pub(super) const SYNCOOKIE_CHECKED: Hook = Hook {
     name: name::SYNCOOKIE_CHECKED,
@@ -80,36 +56,49 @@ pub(super) const REQUEST_ERROR: Hook = Hook {
     ],
 };
 
+/// The function that makes the child, and refuses to; else its caller.
 pub(super) const LAST_ACK: Hook = Hook {
     name: name::LAST_ACK,
-    measures: "last ACKs for which a child socket is asked",
+    measures: "last ACKs, and those that are refused on behalf of a listener",
     wanted: Wanted::ByFunctions,
     ways: &[
         Way {
             variant: Variant::Trampoline,
             places: &[
+                &[fentry!("tcp_v4_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[
-                    fexit("fexit_tcp_v4_syn_recv_sock_6", V4_SYN_RECV, &[6], SOCK_SKB),
-                    fexit("fexit_tcp_v4_syn_recv_sock_7", V4_SYN_RECV, &[7], SOCK_SKB),
+                    fexit("fexit_tcp_v4_syn_recv_sock_6", V4_SYN_RECV, &[6], SOCK_SKB_REQUEST),
+                    fexit("fexit_tcp_v4_syn_recv_sock_7", V4_SYN_RECV, &[7], SOCK_SKB_REQUEST),
                 ],
+                &[fentry!("tcp_v6_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[
-                    fexit("fexit_tcp_v6_syn_recv_sock_6", V6_SYN_RECV, &[6], SOCK_SKB),
-                    fexit("fexit_tcp_v6_syn_recv_sock_7", V6_SYN_RECV, &[7], SOCK_SKB),
+                    fexit("fexit_tcp_v6_syn_recv_sock_6", V6_SYN_RECV, &[6], SOCK_SKB_REQUEST),
+                    fexit("fexit_tcp_v6_syn_recv_sock_7", V6_SYN_RECV, &[7], SOCK_SKB_REQUEST),
                 ],
             ],
-            needs: &[Socket, Packet],
+            needs: &[Socket, Packet, Request],
         },
-        // No program of its own: the brackets around tcp_check_req() and cookie_v4_check() count them.
-        Way { variant: Variant::Caller, places: &[], needs: &[Socket, Counters] },
+        // Those with a cookie are counted in the bracket around cookie_v4_check().
+        Way {
+            variant: Variant::Caller,
+            places: &[
+                &[fentry!("tcp_check_req", SOCK_SKB_REQUEST)],
+                &[
+                    fexit("fexit_tcp_check_req_5", "tcp_check_req", &[5], SOCK_SKB_REQUEST),
+                    fexit("fexit_tcp_check_req_6", "tcp_check_req", &[6], SOCK_SKB_REQUEST),
+                ],
+            ],
+            needs: &[Socket, Counters, Packet, Request],
+        },
         Way {
             variant: Variant::Kprobe,
             places: &[
-                &[kprobe!("tcp_v4_syn_recv_sock", SOCK_SKB)],
+                &[kprobe!("tcp_v4_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[kretprobe!("tcp_v4_syn_recv_sock")],
-                &[kprobe!("tcp_v6_syn_recv_sock", SOCK_SKB)],
+                &[kprobe!("tcp_v6_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[kretprobe!("tcp_v6_syn_recv_sock")],
             ],
-            needs: &[Socket, Packet],
+            needs: &[Socket, Packet, Request],
         },
     ],
 };

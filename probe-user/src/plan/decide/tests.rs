@@ -54,7 +54,7 @@ fn the_accounting_is_the_most_exact_that_the_wishes_and_the_kernel_allow() {
     check(all, wish(PlanWish::None), &[], Accounting::None);
     check(all, by_conditions, &[], Accounting::Conditions);
     check(all, by_conditions, &functions, Accounting::SocketDrops);
-    let no_bracket = Kernel { lacks: &["tcp_check_req"], ..all };
+    let no_bracket = Kernel { lacks: &["tcp_check_req", "tcp_v4_syn_recv_sock"], ..all };
     check(no_bracket, wish(PlanWish::Auto), &[], Accounting::Conditions);
     let nothing =
         Kernel { lacks: &["tcp_v4_conn_request", "tcp_conn_request", "inet_sock_set_state"], ..all };
@@ -68,8 +68,11 @@ fn the_program_fits_the_number_of_arguments_of_the_kernel() {
         assert_eq!(programs(&plan, name), expected);
     };
     let (new, old) = (Kernel::default(), Kernel { old: true, ..Kernel::default() });
-    check(new, name::LAST_ACK, &["fexit_tcp_v4_syn_recv_sock_7", "fexit_tcp_v6_syn_recv_sock_7"]);
-    check(old, name::LAST_ACK, &["fexit_tcp_v4_syn_recv_sock_6", "fexit_tcp_v6_syn_recv_sock_6"]);
+    let last_ack = |v4, v6| ["fentry_tcp_v4_syn_recv_sock", v4, "fentry_tcp_v6_syn_recv_sock", v6];
+    let seven = last_ack("fexit_tcp_v4_syn_recv_sock_7", "fexit_tcp_v6_syn_recv_sock_7");
+    let six = last_ack("fexit_tcp_v4_syn_recv_sock_6", "fexit_tcp_v6_syn_recv_sock_6");
+    check(new, name::LAST_ACK, &seven);
+    check(old, name::LAST_ACK, &six);
     check(new, name::SYN_QUEUED, &["fexit_inet_csk_reqsk_queue_hash_add_3"]);
     check(old, name::SYN_QUEUED, &["fentry_inet_csk_reqsk_queue_hash_add"]);
 }
@@ -84,6 +87,10 @@ fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
     let after = decide(&facts(kernel), wish(PlanWish::Auto), &failures);
     assert_eq!(after.settings.last_ack_from_caller, 1);
     assert_eq!(hook(&after, name::LAST_ACK).rejected[0].1, "errno 524");
+    // The caller does not see the child before it is in the queue.
+    let entry = "fentry_inet_csk_complete_hashdance";
+    assert!(!programs(&before, name::ESTABLISHED).contains(&entry));
+    assert!(programs(&after, name::ESTABLISHED).contains(&entry));
     // Without brackets there is no caller that could count it.
     let wishes = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
     let by_conditions = decide(&facts(kernel), wishes, &failures);
@@ -110,6 +117,16 @@ fn a_forced_plan_has_no_program_of_another_kind_but_where_there_is_only_one() {
     check(PlanWish::Trampoline, &[ProgramKind::Fentry, ProgramKind::Fexit]);
     check(PlanWish::Kprobe, &[ProgramKind::Kprobe, ProgramKind::Kretprobe]);
     check(PlanWish::Tracepoint, &[ProgramKind::Tracepoint]);
+}
+
+#[test]
+fn queues_that_nobody_asks_for_cost_no_hook() {
+    let wishes = Wishes { queues: QueuesWish::Off, ..Wishes::default() };
+    let plan = decide(&facts(Kernel::default()), wishes, &Failures::new());
+    assert_eq!((plan.settings.queues, plan.accounting), (0, Accounting::KernelCounters));
+    let accepted = hook(&plan, name::ACCEPTED);
+    assert_eq!(accepted.candidates, vec![]);
+    assert_eq!(accepted.unwanted.as_deref(), Some("not asked for: --queues off"));
 }
 
 #[test]
@@ -162,7 +179,7 @@ fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
     assert_eq!(hooks.len(), CATALOGUE.len());
     // A program may serve two hooks, if they are never wanted together.
     for accounting in [Accounting::KernelCounters, Accounting::Conditions, Accounting::SocketDrops] {
-        let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, accounting));
+        let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, Wishes::default(), accounting));
         let programs = wanted.flat_map(|hook| hook.ways).flat_map(|way| way.places);
         let mut names: Vec<&str> = programs.copied().flatten().map(|program| program.name).collect();
         let all = names.len();
