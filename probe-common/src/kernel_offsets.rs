@@ -99,6 +99,20 @@ kernel_offsets! {
     bpf_array_pptrs,
     /// The number of `SKB_DROP_REASON_TCP_LISTEN_OVERFLOW`; 0 where the kernel has none (before 6.15).
     reason_tcp_listen_overflow,
+    /// The BTF id of the function `bpf_rdonly_cast()`; 0 where the kernel has none (before 6.2), and then no type is set.
+    function_rdonly_cast,
+    /// The BTF id of `struct linux_mib`; of this type and those below 0 where nothing can be cast to it.
+    type_linux_mib,
+    /// The BTF id of `struct inet_connection_sock`.
+    type_inet_connection_sock,
+    /// The BTF id of `struct tcp_request_sock`.
+    type_tcp_request_sock,
+    /// The BTF id of `struct tcphdr`.
+    type_tcphdr,
+    /// The BTF id of `struct iphdr`.
+    type_iphdr,
+    /// The BTF id of `struct skb_shared_info`.
+    type_skb_shared_info,
 }
 
 #[cfg(feature = "user")]

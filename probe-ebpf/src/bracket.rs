@@ -36,7 +36,7 @@ pub(crate) fn open<R: KernelRead>(
     stage: Stage,
     packet: &Packet,
 ) -> Option<*mut HandshakeCounters> {
-    let row = row_of::<R>(packet.listener);
+    let row = row_of::<R>(state, packet.listener);
     state.listener = packet.listener as u64;
     state.row = row;
     state.answered = 0;
@@ -55,14 +55,35 @@ pub(crate) fn open<R: KernelRead>(
     counters_in(row)
 }
 
-/// Reads the kernel's counters for the first time; false where they cannot be read.
+/// Knows what the kernel's counters are now; false where they cannot be read.
 #[inline(always)]
 fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> bool {
     let Some(here) = counters_here::<R>(state, packet.listener) else { return false };
-    let Some(before) = KernelCounters::read(here, stage) else { return false };
+    let (listen, flood) = (state.remembered_listen, state.remembered_flood);
     state.counters_here = here as u64;
-    state.before = before;
-    true
+    // Until the bracket is closed in good order.
+    state.remembered_listen = 0;
+    let remembers = remembers::<R>();
+    if !(remembers && listen == here as u64) && !state.before.read_listen(here) {
+        return false;
+    }
+    match stage {
+        Stage::Syn if remembers && flood == here as u64 => true,
+        Stage::Syn => {
+            state.remembered_flood = here as u64;
+            state.before.read_flood(here)
+        }
+        Stage::Cookie => state.before.read_cookies_checked(here),
+        Stage::LastAck | Stage::RequestError => true,
+    }
+}
+
+/// Whether what the counters were at a bracket's end is taken for what they are at the next one's beginning, on the same
+/// CPU and for the same network namespace: they move in brackets only. So it is where reading them is dear, and where no
+/// bracket is missed: the kernel may leave kprobes out.
+#[inline(always)]
+fn remembers<R: KernelRead>() -> bool {
+    R::TYPED && global!(KERNEL_OFFSETS.type_linux_mib) == 0
 }
 
 /// Where this CPU's counters of the listener's network namespace are.
@@ -166,6 +187,7 @@ pub(crate) fn close<R: KernelRead>(
     }
     let row = state.row;
     let counters = counters_in(row)?;
+    state.remembered_listen = state.counters_here;
     if suspicion == Suspicion::None {
         return Some(Closed { listener, counters, row, dropped: false });
     }
@@ -180,18 +202,24 @@ pub(crate) fn close<R: KernelRead>(
 /// What the kernel counted since the bracket was opened.
 #[inline(always)]
 fn gained<R: KernelRead>(
-    state: &CpuState,
+    state: &mut CpuState,
     listener: KernelPointer,
     stage: Stage,
     suspicion: Suspicion,
 ) -> Option<Gained> {
     if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
         let here = state.counters_here as KernelPointer;
-        let after = match suspicion {
-            Suspicion::Any => KernelCounters::read(here, stage)?,
-            Suspicion::Drop | Suspicion::None => state.before.with_listen(here)?,
-        };
-        return Some(after.since(&state.before));
+        let mut after = state.before;
+        let read = after.read_listen(here)
+            && (suspicion != Suspicion::Any || stage != Stage::Syn || after.read_flood(here))
+            && (stage != Stage::Cookie || after.read_cookies_checked(here));
+        if !read {
+            (state.remembered_listen, state.remembered_flood) = (0, 0);
+            return None;
+        }
+        let before = core::mem::replace(&mut state.before, after);
+        let gained = after.since(&before);
+        return Some(if remembers::<R>() { gained.by_one_packet(&after) } else { gained });
     }
     // The last ACK's conditions are evaluated at tcp_v4_syn_recv_sock(), which knows its outcome.
     let lost =

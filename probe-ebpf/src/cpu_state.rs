@@ -18,10 +18,14 @@ pub(crate) struct CpuState {
     pub(crate) request: u64,
     /// The connection that it belongs to, where the packet may be gone at the end; 0 when unknown.
     pub(crate) fingerprint: u64,
-    /// The kernel's counters at the bracket's beginning.
+    /// The kernel's counters at the bracket's beginning, or at the end of the last one.
     pub(crate) before: KernelCounters,
     /// Where they are: this CPU's `struct linux_mib` of the listener's network namespace.
     pub(crate) counters_here: u64,
+    /// Whose overflows and drops [`Self::before`] has as they are now: a [`Self::counters_here`]; 0 for none.
+    pub(crate) remembered_listen: u64,
+    /// The same of what only a flood of SYNs raises.
+    pub(crate) remembered_flood: u64,
     /// The row of the listener's totals.
     pub(crate) row: u32,
     /// Not 0: the SYN in the bracket was queued, answered with a cookie, or made a child.
@@ -36,6 +40,8 @@ pub(crate) struct CpuState {
     pub(crate) asked: u32,
     /// The connection that is being put into an accept queue.
     pub(crate) entering: Entering,
+    /// Rows that were looked up, by a hash of the listener's address: only where to look.
+    pub(crate) row_hints: [u32; ROW_HINTS],
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
     pub(crate) per_cpu_distance: u64,
     /// For turning a pointer into a number: the verifier forgets what it was.
@@ -43,6 +49,9 @@ pub(crate) struct CpuState {
     /// What the entry of a call handed to its return: one slot per function.
     handed_over: [u64; 2],
 }
+
+/// Listeners whose rows a CPU finds without the `LISTENERS` map.
+pub(crate) const ROW_HINTS: usize = 16;
 
 /// A call that asks for a child socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +102,8 @@ pub(crate) fn cpu_state() -> Option<*mut CpuState> {
     CPU_STATE.get_ptr_mut(0)
 }
 
-/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic.
+/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic. In softirqs only:
+/// elsewhere one could come in between.
 #[inline(always)]
 pub(crate) fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
     let number = &raw mut state.number;

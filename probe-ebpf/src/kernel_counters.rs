@@ -1,5 +1,6 @@
 //! The kernel's own counters on this CPU (`struct linux_mib`), as far as they are about handshakes.
 use crate::{
+    cast,
     kernel_read::{KernelPointer, KernelRead, Probed},
     packet::Stage,
     settings::global,
@@ -39,30 +40,49 @@ impl Gained {
     }
 }
 
-impl KernelCounters {
-    /// All of them 0, which none is read to be.
-    const UNREAD: Self =
-        Self { listen: [0; 2], cookies_sent: 0, cookies_checked: [0; 2], syn_queue_full: [0; 2] };
+/// Bounds what one counter gained by what one packet can raise.
+#[inline(always)]
+const fn at_most_one(gained: u64, now: u64) -> u64 {
+    // A namespace that has the place of another one began at 0: the difference is negative then.
+    let gained = if gained > now { now } else { gained };
+    if gained > 1 { 1 } else { gained }
+}
 
-    /// Reads those that a stage can raise, of the CPU whose counters are `here`.
+impl Gained {
+    /// What one packet can have raised of it, with the counters as they are now. The rest was counted where no bracket
+    /// is, and belongs to nobody.
     #[inline(always)]
-    pub(crate) fn read(here: KernelPointer, stage: Stage) -> Option<Self> {
-        let syncookies = global!(KERNEL_OFFSETS.mib_syncookies_sent);
-        let mut counters = Self::UNREAD.with_listen(here)?;
-        if stage == Stage::Syn {
-            counters.cookies_sent = Probed::read(here, syncookies)?;
-            counters.syn_queue_full = Probed::read(here, global!(KERNEL_OFFSETS.mib_syn_queue_full))?;
-        } else if stage == Stage::Cookie {
-            counters.cookies_checked = Probed::read(here, syncookies + 8)?;
+    pub(crate) const fn by_one_packet(self, now: &KernelCounters) -> Self {
+        Self {
+            overflows: at_most_one(self.overflows, now.listen[0]),
+            drops: at_most_one(self.drops, now.listen[1]),
+            cookies_sent: at_most_one(self.cookies_sent, now.cookies_sent),
+            cookies_received: at_most_one(self.cookies_received, now.cookies_checked[0]),
+            cookies_failed: at_most_one(self.cookies_failed, now.cookies_checked[1]),
+            syn_queue_full_cookies: at_most_one(self.syn_queue_full_cookies, now.syn_queue_full[0]),
+            syn_queue_full_drops: at_most_one(self.syn_queue_full_drops, now.syn_queue_full[1]),
         }
-        Some(counters)
+    }
+}
+
+impl KernelCounters {
+    /// Reads overflows and drops, of the CPU whose counters are `here`; false where they cannot be read.
+    #[inline(always)]
+    pub(crate) fn read_listen(&mut self, here: KernelPointer) -> bool {
+        store(&mut self.listen, read_two(here, global!(KERNEL_OFFSETS.mib_listen_overflows)))
     }
 
-    /// The same, with overflows and drops as they are now.
+    /// Reads what a SYN can raise beside these.
     #[inline(always)]
-    pub(crate) fn with_listen(mut self, here: KernelPointer) -> Option<Self> {
-        self.listen = Probed::read(here, global!(KERNEL_OFFSETS.mib_listen_overflows))?;
-        Some(self)
+    pub(crate) fn read_flood(&mut self, here: KernelPointer) -> bool {
+        store(&mut self.cookies_sent, read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent)))
+            && store(&mut self.syn_queue_full, read_two(here, global!(KERNEL_OFFSETS.mib_syn_queue_full)))
+    }
+
+    /// Reads what a packet for no request can raise beside these.
+    #[inline(always)]
+    pub(crate) fn read_cookies_checked(&mut self, here: KernelPointer) -> bool {
+        store(&mut self.cookies_checked, read_two(here, global!(KERNEL_OFFSETS.mib_syncookies_sent) + 8))
     }
 
     /// What was gained since `before`.
@@ -78,4 +98,26 @@ impl KernelCounters {
             syn_queue_full_drops: self.syn_queue_full[1].wrapping_sub(before.syn_queue_full[1]),
         }
     }
+}
+
+#[inline(always)]
+fn store<T>(place: &mut T, value: Option<T>) -> bool {
+    let Some(value) = value else { return false };
+    *place = value;
+    true
+}
+
+/// Reads one counter.
+#[inline(always)]
+fn read(here: KernelPointer, offset: u32) -> Option<u64> {
+    cast::read(global!(KERNEL_OFFSETS.type_linux_mib), here, offset)
+}
+
+/// Reads one counter and its neighbour, which the helper does at once.
+#[inline(always)]
+fn read_two(here: KernelPointer, offset: u32) -> Option<[u64; 2]> {
+    if global!(KERNEL_OFFSETS.type_linux_mib) == 0 {
+        return Probed::read(here, offset);
+    }
+    Some([read(here, offset)?, read(here, offset + 8)?])
 }

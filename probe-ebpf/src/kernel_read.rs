@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use probe_common::handshake::{AF_INET, AF_INET6, PortKey};
 
-use crate::settings::global;
+use crate::{cast, settings::global};
 
 /// A pointer into kernel memory: to a `struct sock`, `request_sock`, `sk_buff` or `net`.
 pub(crate) type KernelPointer = *const c_void;
@@ -24,6 +24,9 @@ pub(crate) const ETH_P_IP: u16 = 0x0800_u16.to_be();
 
 /// A way to read kernel memory.
 pub(crate) trait KernelRead {
+    /// Whether the program has typed pointers: it runs on a trampoline or a tracepoint, and not by a kprobe.
+    const TYPED: bool;
+
     /// Reads the `T` that lies `offset` bytes behind `base`; `None` when it cannot be read.
     fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T>;
 }
@@ -33,6 +36,8 @@ pub(crate) trait KernelRead {
 pub(crate) struct Direct;
 
 impl KernelRead for Direct {
+    const TYPED: bool = true;
+
     #[inline(always)]
     fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T> {
         // SAFETY: the verifier accepts this load only if `base` is a typed kernel pointer and
@@ -47,6 +52,8 @@ impl KernelRead for Direct {
 pub(crate) struct Probed;
 
 impl KernelRead for Probed {
+    const TYPED: bool = false;
+
     #[inline(always)]
     fn read<T: Copy>(base: KernelPointer, offset: u32) -> Option<T> {
         if global!(SETTINGS.may_probe) == 0 {
@@ -195,7 +202,9 @@ pub(crate) fn accept_queue<R: KernelRead>(listener: KernelPointer) -> Option<(u3
 /// follows no pointer to one.
 #[inline(always)]
 pub(crate) fn syn_queue_length(listener: KernelPointer) -> Option<u32> {
-    Probed::read::<u32>(listener, global!(KERNEL_OFFSETS.accept_queue_syn_length))
+    let (id, offset) =
+        (global!(KERNEL_OFFSETS.type_inet_connection_sock), global!(KERNEL_OFFSETS.accept_queue_syn_length));
+    cast::read(id, listener, offset)
 }
 
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.

@@ -2,10 +2,11 @@
 //! handshakes, per listening port. `hooks` holds the programs, one file per signal.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "BPF's atomic add has no stable name: see count::atomic_add")]
 
 mod bracket;
+mod cast;
 mod charge;
 mod count;
 mod cpu_state;

@@ -11,6 +11,7 @@
 use aya_ebpf::{macros::map, maps::Array};
 
 use crate::{
+    cast,
     kernel_read::{ETH_P_IP, KernelPointer, KernelRead, Probed},
     packet::{Packet, Stage},
     rows::opened_at,
@@ -61,13 +62,13 @@ pub(crate) fn fingerprint<R: KernelRead>(stage: Stage, packet: &Packet, row: u32
     let skb = packet.skb;
     let head = R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))?;
     let header = |offset: u32| Some(head.wrapping_byte_add(usize::from(R::read::<u16>(skb, offset)?)));
-    // Both ports, and `seq` behind them.
     let tcp = header(global!(KERNEL_OFFSETS.skb_transport_header))?;
-    let [ports, sequence] = Probed::read::<[u32; 2]>(tcp, 0)?;
+    let (ports, sequence) = ports_and_sequence(tcp)?;
     let mut hash = mix(u64::from(ports) << 32 | u64::from(client_isn(stage, packet, sequence)?));
     let ip = header(global!(KERNEL_OFFSETS.skb_network_header))?;
     if R::read::<u16>(skb, global!(KERNEL_OFFSETS.skb_protocol)) == Some(ETH_P_IP) {
-        hash ^= u64::from(Probed::read::<u32>(ip, IPV4_SOURCE)?);
+        let source: u32 = cast::read(global!(KERNEL_OFFSETS.type_iphdr), ip, IPV4_SOURCE)?;
+        hash ^= u64::from(source);
     } else {
         let [high, low] = Probed::read::<[u64; 2]>(ip, IPV6_SOURCE)?;
         hash = mix(hash ^ high) ^ low;
@@ -77,12 +78,28 @@ pub(crate) fn fingerprint<R: KernelRead>(stage: Stage, packet: &Packet, row: u32
     Some(hash | 1 << 63)
 }
 
+/// Both ports, and `seq`, which is behind them in `struct tcphdr`; neighbours are read at once where a call is needed.
+#[inline(always)]
+fn ports_and_sequence(tcp: KernelPointer) -> Option<(u32, u32)> {
+    let id = global!(KERNEL_OFFSETS.type_tcphdr);
+    if id == 0 {
+        let [ports, sequence] = Probed::read::<[u32; 2]>(tcp, 0)?;
+        return Some((ports, sequence));
+    }
+    let (source, destination) = (cast::read::<u16>(id, tcp, 0)?, cast::read::<u16>(id, tcp, 2)?);
+    Some((u32::from(source) | u32::from(destination) << 16, cast::read(id, tcp, 4)?))
+}
+
 /// The sequence number of the client's SYN. `sequence`: the packet's own, as it was sent.
 #[inline(always)]
 fn client_isn(stage: Stage, packet: &Packet, sequence: u32) -> Option<u32> {
     match stage {
         // Not the packet's own number: the client may have sent data by now.
-        Stage::LastAck => Probed::read(packet.request, global!(KERNEL_OFFSETS.request_client_isn)),
+        Stage::LastAck => cast::read(
+            global!(KERNEL_OFFSETS.type_tcp_request_sock),
+            packet.request,
+            global!(KERNEL_OFFSETS.request_client_isn),
+        ),
         Stage::Cookie => Some(u32::from_be(sequence).wrapping_sub(1)),
         Stage::Syn | Stage::RequestError => Some(u32::from_be(sequence)),
     }

@@ -14,6 +14,7 @@ use probe_common::{
 
 use crate::{
     count::lose,
+    cpu_state::{CpuState, ROW_HINTS, as_number},
     kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
     settings::global,
     shared_maps::{ACCEPT_QUEUE, FREE_ROWS, HANDSHAKE, LISTEN_CALLS, LISTENER_ROWS, LISTENERS, PORT_ROWS},
@@ -27,7 +28,7 @@ const ATTEMPTS: usize = 3;
 /// This CPU's totals of a listener.
 #[inline(always)]
 pub(crate) fn counters_of<R: KernelRead>(listener: KernelPointer) -> Option<*mut HandshakeCounters> {
-    counters_in(row_of::<R>(listener))
+    counters_in(row_anywhere::<R>(listener))
 }
 
 /// This CPU's totals in a row.
@@ -50,13 +51,41 @@ fn place_of(row: u32) -> u32 {
     cpu.wrapping_mul(global!(SETTINGS.rows)).wrapping_add(row)
 }
 
-/// The row of a listener; one is given to it if it has none.
+/// The row of a listener, in a softirq, for which `state` is this CPU's.
+///
+/// Where this CPU found it last is looked at first: whether it is still the listener's row the row says itself.
 #[inline(always)]
-pub(crate) fn row_of<R: KernelRead>(listener: KernelPointer) -> u32 {
-    let socket = listener as u64;
+pub(crate) fn row_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
+    let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
+    let socket = as_number(state, listener);
+    // Sockets lie at multiples of 64; the highest bits of the product depend on all others.
+    #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+    let hint = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize & (ROW_HINTS - 1);
+    let Some(place) = state.row_hints.get_mut(hint) else { return OTHER_ROW };
+    if !is_row_of(*place, socket, port) {
+        *place = find_row::<R>(listener, port);
+    }
+    *place
+}
+
+/// The row of a listener, wherever the program runs. One is given to it if it has none.
+#[inline(always)]
+pub(crate) fn row_anywhere<R: KernelRead>(listener: KernelPointer) -> u32 {
+    find_row::<R>(listener, R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num)))
+}
+
+/// Whether a row is the one of a listener that is not closed.
+#[inline(always)]
+fn is_row_of(row: u32, socket: u64, port: Option<u16>) -> bool {
+    LISTENER_ROWS.get(row).is_some_and(|identity| {
+        identity.socket == socket && identity.closed_at == 0 && Some(identity.port.port) == port
+    })
+}
+
+#[inline(always)]
+fn find_row<R: KernelRead>(listener: KernelPointer, port: Option<u16>) -> u32 {
     // SAFETY: a copy of a value that is written whole and never changed.
-    if let Some(slot) = unsafe { LISTENERS.get(socket) } {
-        let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
+    if let Some(slot) = unsafe { LISTENERS.get(listener as u64) } {
         // A listener that is being closed may have lost its port already: it is still the same.
         if port == Some(slot.port) || port == Some(0) {
             return slot.row;
@@ -69,7 +98,7 @@ pub(crate) fn row_of<R: KernelRead>(listener: KernelPointer) -> u32 {
 /// The row that stands for all listeners of a port.
 #[inline(always)]
 pub(crate) fn row_of_port(port: &PortKey) -> u32 {
-    // SAFETY: as in row_of().
+    // SAFETY: as in find_row().
     if let Some(slot) = unsafe { PORT_ROWS.get(port) } {
         return slot.row;
     }
@@ -79,7 +108,7 @@ pub(crate) fn row_of_port(port: &PortKey) -> u32 {
         return slot.row;
     }
     give_back(slot.row);
-    // SAFETY: as in row_of().
+    // SAFETY: as in find_row().
     unsafe { PORT_ROWS.get(port) }.map_or(OTHER_ROW, |slot| slot.row)
 }
 
@@ -120,9 +149,8 @@ pub(crate) fn opened<R: KernelRead>(listener: KernelPointer) {
 /// The listener is being closed: the user side may keep its totals and free the row, in its own time.
 #[inline(always)]
 pub(crate) fn closed(listener: KernelPointer) {
-    let socket = listener as u64;
-    // SAFETY: as in row_of().
-    if let Some(slot) = unsafe { LISTENERS.get(socket) }
+    // SAFETY: as in find_row().
+    if let Some(slot) = unsafe { LISTENERS.get(listener as u64) }
         && let Some(identity) = LISTENER_ROWS.get_ptr_mut(slot.row)
     {
         // SAFETY: an aligned field of a map value, checked by the verifier.
@@ -136,8 +164,10 @@ pub(crate) fn opened_at(row: u32) -> u64 {
     LISTENER_ROWS.get(row).map_or(0, |identity| identity.opened_at)
 }
 
+/// The listener's memory is another's by now. Its row is closed, so that no CPU finds it where it was.
 #[inline(always)]
 fn forget(listener: KernelPointer) {
+    closed(listener);
     let _absent_when_never_seen = LISTENERS.remove(listener as u64);
 }
 
@@ -154,7 +184,7 @@ fn enroll<R: KernelRead>(listener: KernelPointer, opened_at: u64) -> u32 {
         return slot.row;
     }
     give_back(slot.row);
-    // SAFETY: as in row_of().
+    // SAFETY: as in find_row().
     unsafe { LISTENERS.get(identity.socket) }.map_or(OTHER_ROW, |slot| slot.row)
 }
 

@@ -16,7 +16,7 @@ use crate::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue, is_mptcp, is_something, is_tcp,
         syn_queue_length,
     },
-    rows::{current_process, queues_in, row_of},
+    rows::{current_process, queues_in, row_anywhere},
     settings::global,
     shared_maps::{ACCEPTED, QUEUED},
 };
@@ -194,7 +194,7 @@ fn accepted_after_wait(child: u64) -> bool {
 fn accept_returned<R: KernelRead>(listener: KernelPointer, child: u64) {
     if is_something(child)
         && !accepted_after_wait(child)
-        && let Some(place) = ACCEPTED.get_ptr_mut(row_of::<R>(listener))
+        && let Some(place) = ACCEPTED.get_ptr_mut(row_anywhere::<R>(listener))
     {
         // SAFETY: no argument, no effect but the answer.
         accepted(place, None, unsafe { bpf_ktime_get_ns() });

@@ -8,7 +8,7 @@ use probe_common::accept_queue::ListenCall;
 
 use crate::{
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_tcp, state},
-    rows::{backlog_asked_for, row_of},
+    rows::{backlog_asked_for, row_anywhere},
     settings::global,
     shared_maps::{LISTEN_CALLS, LISTENER_ROWS},
 };
@@ -37,7 +37,7 @@ fn listens<R: KernelRead>(sock: KernelPointer) {
     }
     let backlog = backlog_asked_for();
     if backlog != 0
-        && let Some(identity) = LISTENER_ROWS.get_ptr_mut(row_of::<R>(sock))
+        && let Some(identity) = LISTENER_ROWS.get_ptr_mut(row_anywhere::<R>(sock))
     {
         // SAFETY: an aligned field of a map value, checked by the verifier.
         unsafe { (&raw mut (*identity).backlog).write_volatile(backlog) };

@@ -18,7 +18,7 @@ use crate::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
         state,
     },
-    rows::{counters_in, row_of, row_of_port},
+    rows::{counters_in, row_anywhere, row_of, row_of_port},
 };
 
 /// `TCP_ESTABLISHED` of `net/tcp_states.h`.
@@ -61,7 +61,7 @@ fn forget_entering(state: &mut CpuState) {
 /// it into `inet_csk_complete_hashdance()`, its neighbour in the same file, and not into the callers
 /// elsewhere (SYN cookies, TCP Fast Open). So both functions are watched, and whichever returns first tells.
 #[inline(always)]
-fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queued: u64) {
+pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queued: u64) {
     let Some(state) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
     let state = unsafe { &mut *state };
@@ -84,15 +84,17 @@ fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queued: u64) {
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
 /// bool own_req)`: unchanged from 5.4 to 7.3. Returns nothing when the listener was closed meanwhile, or
-/// another CPU was first (then `own_req` is false). Its entry is watched where `tcp_v4_syn_recv_sock()` is not.
+/// another CPU was first (then `own_req` is false). Its entry is watched where `tcp_v4_syn_recv_sock()` is not, and
+/// its exit where `tcp_check_req()` is not, which returns the same.
 #[inline(always)]
 fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer, own_request: u8) {
     if own_request != 0
         && let Some(state) = cpu_state()
     {
-        let row = row_of::<R>(listener);
         // SAFETY: a map value of this CPU, checked by the verifier.
-        child_enters(unsafe { &mut *state }, listener, row, child as u64);
+        let state = unsafe { &mut *state };
+        let row = row_of::<R>(state, listener);
+        child_enters(state, listener, row, child as u64);
     }
 }
 
@@ -132,7 +134,7 @@ fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) 
     let Some(state_of_cpu) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
     let state_of_cpu = unsafe { &mut *state_of_cpu };
-    let row = row_of::<R>(listener);
+    let row = row_of::<R>(state_of_cpu, listener);
     if state::<R>(child) == Some(TCP_SYN_RECV) {
         // Else it is known already, from where it was made or from the outer function.
         if state_of_cpu.entering.child != child as u64 {
@@ -177,7 +179,7 @@ fn kretprobe_inet_csk_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
 fn tp_btf_sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sock: KernelPointer = ctx.arg(0);
     if state::<Direct>(sock) == Some(TCP_LISTEN) && is_tcp::<Direct>(sock) {
-        let row = row_of::<Direct>(sock);
+        let row = row_anywhere::<Direct>(sock);
         established(counters_in(row));
         // SAFETY: no argument, no effect but the answer.
         accept_queue::queued::<Direct>(sock, row, unsafe { bpf_ktime_get_ns() });

@@ -9,7 +9,7 @@ use crate::{
     bracket::{self, Closed, Suspicion},
     count::add_in_softirq,
     cpu_state::cpu_state,
-    hooks::last_ack,
+    hooks::{established::child_entered, last_ack},
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something},
     packet::{Packet, Stage},
     settings::global,
@@ -51,6 +51,7 @@ fn request_checked(packet: &Packet, fastopen: u8) {
 #[inline(always)]
 fn request_done(packet: Packet, result: u64) {
     let child_made = is_something(result) && result != packet.listener as u64;
+    child_entered::<Direct>(Some(packet.listener), u64::from(child_made));
     let suspicion = if child_made { Suspicion::None } else { Suspicion::Any };
     if let Some(closed) = close::<Direct>(Stage::LastAck, Some(packet), suspicion) {
         last_ack::from_caller(&closed, child_made);

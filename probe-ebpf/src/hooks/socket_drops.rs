@@ -5,8 +5,9 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use probe_common::handshake::HandshakeCounters;
 
 use crate::{
+    cast,
     count::add_anywhere,
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_tcp, state},
+    kernel_read::{Direct, KernelPointer, KernelRead, TCP_LISTEN, is_tcp, state},
     rows::counters_of,
     settings::global,
 };
@@ -63,7 +64,9 @@ fn segments(skb: KernelPointer) -> u64 {
     let end = Direct::read::<u32>(skb, global!(KERNEL_OFFSETS.skb_end));
     let (Some(head), Some(end)) = (head, end) else { return 1 };
     let shared_info = head.wrapping_byte_add(end as usize);
-    match Probed::read::<u16>(shared_info, global!(KERNEL_OFFSETS.shared_info_gso_segs)) {
+    let (id, offset) =
+        (global!(KERNEL_OFFSETS.type_skb_shared_info), global!(KERNEL_OFFSETS.shared_info_gso_segs));
+    match cast::read::<u16>(id, shared_info, offset) {
         Some(segments) if segments > 1 => u64::from(segments),
         _ => 1,
     }

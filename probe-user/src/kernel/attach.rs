@@ -46,7 +46,9 @@ pub fn attach(facts: &KernelFacts, btf: &KernelBtf, wishes: Wishes, log_level: u
         }
         let chosen = attach_hooks(&mut ebpf, btf, &plan, &mut failures);
         let next = decide(facts, wishes, &failures);
-        if next.settings == plan.settings && next.accounting == plan.accounting {
+        let settled =
+            (next.settings, next.offsets, next.accounting) == (plan.settings, plan.offsets, plan.accounting);
+        if settled {
             return match ProbeMaps::take(ebpf, &plan) {
                 Ok(maps) => Attached { maps: Some(maps), outcome: outcome(&next, &chosen, facts) },
                 Err(error) => refused(&plan, &error.to_string()),

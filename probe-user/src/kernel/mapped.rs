@@ -76,6 +76,13 @@ impl<T: Pod> MappedArray<T> {
         Some(unsafe { value.assume_init() })
     }
 
+    /// Sets one word of a value, `offset` bytes behind its beginning.
+    pub(super) fn store(&self, index: u32, offset: usize, value: u64) {
+        if let Some(word) = self.words(index).get(offset / size_of::<u64>()) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// Sets every byte of a value to 0. No program may write it meanwhile.
     pub(super) fn clear(&self, index: u32) {
         self.words(index).iter().for_each(|word| word.store(0, Ordering::Relaxed));

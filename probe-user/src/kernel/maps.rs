@@ -3,6 +3,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs,
+    mem::offset_of,
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -63,6 +64,9 @@ pub struct ProbeMaps {
     _arrays: BTreeMap<String, Map>,
     holder: Holder,
 }
+
+/// In place of the time at which a listener was closed, where nobody saw it.
+const NEVER_SEEN_TO_CLOSE: u64 = 1;
 
 /// Who keeps the programs and their links.
 enum Holder {
@@ -249,6 +253,10 @@ impl ProbeMaps {
     fn unlink(&mut self, identity: &ListenerIdentity, row: u32) -> Result<(), SourceError> {
         if !self.leads_to(identity, row)? {
             return Ok(());
+        }
+        // CPUs that know the way by heart go by this.
+        if identity.closed_at == 0 {
+            self.rows.store(row, offset_of!(ListenerIdentity, closed_at), NEVER_SEEN_TO_CLOSE);
         }
         match self.listeners.remove(&identity.socket) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),

@@ -13,7 +13,7 @@ use super::{
     catalogue::{CATALOGUE, name},
     hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
     kernel_types::{KernelTypes, ParameterType, Prototype},
-    offsets::{OffsetGroup, ResolvedOffsets},
+    offsets::{OffsetGroup, ResolvedOffsets, without_casts},
     outcome::{Accounting, Variant},
 };
 
@@ -160,7 +160,11 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
     let hooks = assess(accounting);
     Plan {
         settings: settings(facts, wishes, accounting, &hooks, !probing_is_refused(failures)),
-        offsets: facts.resolved.offsets,
+        offsets: if casting_is_refused(failures) {
+            without_casts(facts.resolved.offsets)
+        } else {
+            facts.resolved.offsets
+        },
         accounting,
         total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
         queued_entries: wishes.queued_connections,
@@ -231,8 +235,8 @@ fn can_fail(facts: &KernelFacts, function: &str) -> bool {
 struct Circumstances {
     wishes: Wishes,
     accounting: Accounting,
-    /// Whether `tcp_v4_syn_recv_sock()` is watched itself.
-    child_is_seen: bool,
+    /// How last ACKs are seen.
+    last_ack: Option<Variant>,
 }
 
 fn plan_hooks(
@@ -241,15 +245,11 @@ fn plan_hooks(
     failures: &Failures,
     accounting: Accounting,
 ) -> Vec<HookPlan> {
-    let plan_all = |child_is_seen| -> Vec<HookPlan> {
-        let circumstances = Circumstances { wishes, accounting, child_is_seen };
+    let plan_all = |last_ack| -> Vec<HookPlan> {
+        let circumstances = Circumstances { wishes, accounting, last_ack };
         CATALOGUE.iter().map(|hook| plan_hook(hook, facts, failures, circumstances)).collect()
     };
-    let hooks = plan_all(false);
-    match first_way(&hooks, name::LAST_ACK) {
-        Some(Variant::Trampoline | Variant::Kprobe) => plan_all(true),
-        _ => hooks,
-    }
+    plan_all(first_way(&plan_all(None), name::LAST_ACK))
 }
 
 fn plan_hook(
@@ -272,7 +272,11 @@ fn plan_hook(
         let may_probe = !probing_is_refused(failures);
         let outcome = match failures.get(&(hook.name, index)) {
             // Tried with the call in it; without, it may well be accepted.
-            Some(failure) if may_probe || !is_refusal_of_probing(failure) => Err(failure.clone()),
+            Some(failure)
+                if !is_refusal_of_casting(failure) && (may_probe || !is_refusal_of_probing(failure)) =>
+            {
+                Err(failure.clone())
+            }
             _ if !may_probe && needs_probing(way) => Err(PROBING_REFUSED.to_owned()),
             _ => fitting_programs(hook, way, facts, circumstances),
         };
@@ -293,6 +297,16 @@ const PROBING_REFUSED: &str = "bpf_probe_read_kernel() is refused: lockdown=conf
 /// in words that differ from version to version ("unknown func", "cannot use helper").
 fn is_refusal_of_probing(failure: &str) -> bool {
     failure.contains("bpf_probe_read")
+}
+
+/// Whether a program was refused because it calls `bpf_rdonly_cast()`: no BPF JIT is there, or the verifier does not let
+/// it be called. It speaks of a kernel function then. What failed is tried again without.
+fn is_refusal_of_casting(failure: &str) -> bool {
+    failure.contains("kernel function") || failure.contains("kfunc")
+}
+
+fn casting_is_refused(failures: &Failures) -> bool {
+    failures.values().any(|failure| is_refusal_of_casting(failure))
 }
 
 fn probing_is_refused(failures: &Failures) -> bool {
@@ -412,7 +426,10 @@ fn program_for(
     let exit_suffices = prototype.returns && circumstances.accounting != Accounting::Conditions;
     let superfluous = match first.need {
         Need::UnlessExitSuffices => exit_suffices,
-        Need::UnlessChildIsSeen => circumstances.child_is_seen,
+        Need::UnlessChildIsSeen => {
+            matches!(circumstances.last_ack, Some(Variant::Trampoline | Variant::Kprobe))
+        }
+        Need::UnlessCallerIsSeen => circumstances.last_ack == Some(Variant::Caller),
         Need::Required | Need::IfPresent => false,
     };
     if superfluous {

@@ -77,6 +77,8 @@ pub enum Need {
     UnlessExitSuffices,
     /// Left out where `tcp_v4_syn_recv_sock()` is watched itself: the child is known from there.
     UnlessChildIsSeen,
+    /// Left out where `tcp_check_req()` is watched: it returns what this one does.
+    UnlessCallerIsSeen,
 }
 
 /// One way to attach a hook. Of several programs for one place the first that fits the kernel is taken.

@@ -109,6 +109,26 @@ impl KernelTypes {
         prototypes.all(|other| other == first).then_some(first)
     }
 
+    /// The number of a function in the BTF; `None` when there is none of that name, or several.
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        self.only_id(name, |found| matches!(found, Type::Func(_)))
+    }
+
+    /// The number of a structure in the BTF; `None` when there is none of that name, or several.
+    #[must_use]
+    pub fn structure_id(&self, name: &str) -> Option<u32> {
+        self.only_id(name, |found| matches!(found, Type::Struct(_)))
+    }
+
+    fn only_id(&self, name: &str, is_meant: impl Fn(&Type) -> bool) -> Option<u32> {
+        let ids = self.btf.resolve_ids_by_name(name).ok()?;
+        let mut meant =
+            ids.into_iter().filter(|id| self.btf.resolve_type_by_id(*id).is_ok_and(|found| is_meant(&found)));
+        let only = meant.next()?;
+        meant.next().is_none().then_some(only)
+    }
+
     /// The prototype of a BTF tracepoint: the typedef `btf_trace_NAME` of a pointer to a function.
     #[must_use]
     pub fn tracepoint(&self, name: &str) -> Option<Prototype> {

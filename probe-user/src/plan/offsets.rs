@@ -57,6 +57,7 @@ impl ResolvedOffsets {
                 Err(error) => resolved.missing.push((group, error)),
             }
         }
+        fill_types_to_cast_to(types, &mut resolved.offsets);
         resolved
     }
 
@@ -64,6 +65,35 @@ impl ResolvedOffsets {
     #[must_use]
     pub fn why_missing(&self, group: OffsetGroup) -> Option<&TypeError> {
         self.missing.iter().find(|(missing, _)| *missing == group).map(|(_, error)| error)
+    }
+}
+
+/// What `bpf_rdonly_cast()` needs: nothing where the kernel has no such function, or a type is not the only one of
+/// its name.
+fn fill_types_to_cast_to(types: &KernelTypes, to: &mut KernelOffsets) {
+    let Some(function) = types.function_id("bpf_rdonly_cast") else { return };
+    let id = |structure| types.structure_id(structure).unwrap_or(0);
+    to.function_rdonly_cast = function;
+    to.type_linux_mib = id("linux_mib");
+    to.type_inet_connection_sock = id("inet_connection_sock");
+    to.type_tcp_request_sock = id("tcp_request_sock");
+    to.type_tcphdr = id("tcphdr");
+    to.type_iphdr = id("iphdr");
+    to.type_skb_shared_info = id("skb_shared_info");
+}
+
+/// Offsets for programs that cast nothing.
+#[must_use]
+pub const fn without_casts(offsets: KernelOffsets) -> KernelOffsets {
+    KernelOffsets {
+        function_rdonly_cast: 0,
+        type_linux_mib: 0,
+        type_inet_connection_sock: 0,
+        type_tcp_request_sock: 0,
+        type_tcphdr: 0,
+        type_iphdr: 0,
+        type_skb_shared_info: 0,
+        ..offsets
     }
 }
 

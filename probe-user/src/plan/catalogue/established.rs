@@ -23,7 +23,10 @@ pub(super) const ESTABLISHED: Hook = Hook {
             variant: Variant::Trampoline,
             places: &[
                 &[unless_child_is_seen(fentry!("inet_csk_complete_hashdance", SOCK))],
-                &[fexit("fexit_inet_csk_complete_hashdance", HASHDANCE, &[4], SOCK)],
+                &[Program {
+                    need: Need::UnlessCallerIsSeen,
+                    ..fexit("fexit_inet_csk_complete_hashdance", HASHDANCE, &[4], SOCK)
+                }],
                 &[fentry!("inet_csk_reqsk_queue_add", SOCK_AND_CHILD)],
                 &[fexit("fexit_inet_csk_reqsk_queue_add", QUEUE_ADD, &[3], SOCK_AND_CHILD)],
             ],

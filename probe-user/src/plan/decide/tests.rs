@@ -91,6 +91,7 @@ fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
     let entry = "fentry_inet_csk_complete_hashdance";
     assert!(!programs(&before, name::ESTABLISHED).contains(&entry));
     assert!(programs(&after, name::ESTABLISHED).contains(&entry));
+    assert!(!programs(&after, name::ESTABLISHED).contains(&"fexit_inet_csk_complete_hashdance"));
     // Without brackets there is no caller that could count it.
     let wishes = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
     let by_conditions = decide(&facts(kernel), wishes, &failures);
