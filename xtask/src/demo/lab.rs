@@ -10,7 +10,7 @@ use super::play::{Jmeter, Means};
 use super::story::Story;
 use super::{Arguments, Client};
 use crate::setup::{self, Lab, servers};
-use crate::vm::boot::{Machine, Shown};
+use crate::vm::boot::{Clock, Machine, Shown};
 use crate::vm::pack::{self, DAEMON};
 use crate::{AlreadyReported, build, vm};
 
@@ -55,6 +55,7 @@ pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result
         deadline: DEADLINE,
         memory: MEMORY,
         shown: Shown::Program,
+        clock: Clock::Wall,
     };
     let started = Instant::now();
     let verdict = vm::boot_until_init(&machine)?.verdict();

@@ -10,6 +10,7 @@ pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
 pub(crate) mod package_checkers;
+mod peers;
 pub(crate) mod prometheus;
 mod rust_source;
 pub(crate) mod servers;
@@ -97,6 +98,11 @@ pub(crate) fn prometheus() -> Result<prometheus::Prometheus> {
 /// The root file system of a server for the demonstrations.
 pub(crate) fn server(server: &servers::Server) -> Result<PathBuf> {
     servers::provide(server, &Cache::open()?)
+}
+
+/// The root file system of bpftrace and its like.
+pub(crate) fn peers() -> Result<PathBuf> {
+    servers::provide(&peers::PEERS, &Cache::open()?)
 }
 
 /// Node.js, npm and Chromium.

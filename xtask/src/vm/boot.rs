@@ -15,9 +15,6 @@ use crate::processes;
 use crate::setup::emulator::Emulator;
 use crate::setup::kernels::Kernel;
 
-/// Far more than the few seconds a boot takes, also beside a compiler.
-const BOOT_DEADLINE: Duration = Duration::from_secs(60);
-
 /// A machine to be.
 pub(crate) struct Machine<'a> {
     pub(crate) emulator: &'a Emulator,
@@ -29,6 +26,17 @@ pub(crate) struct Machine<'a> {
     /// As qemu takes it: `1G`.
     pub(crate) memory: &'a str,
     pub(crate) shown: Shown,
+    pub(crate) clock: Clock,
+}
+
+/// What time is inside a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// This machine's. There are two processors.
+    Wall,
+    /// A nanosecond is an instruction of the one processor, and nobody waits for anything: a machine
+    /// that idles is at once where its next timer is due.
+    Instructions,
 }
 
 /// What of a machine's lines the user sees at once.
@@ -52,6 +60,25 @@ impl Drop for Running {
     }
 }
 
+impl Clock {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Wall => &["-accel", "tcg", "-smp", "2"],
+            Self::Instructions => {
+                &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+            }
+        }
+    }
+
+    /// Far more than a boot takes, also beside a compiler.
+    fn boot_deadline(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Wall => 60,
+            Self::Instructions => 300,
+        })
+    }
+}
+
 impl Machine<'_> {
     /// Boots, follows until the machine is off or a deadline has passed, and ends it.
     pub(crate) fn boot(&self) -> Result<Console> {
@@ -72,8 +99,11 @@ impl Machine<'_> {
         let started = Instant::now();
         let mut console = Console::default();
         loop {
-            let deadline =
-                if console.reached_init() { self.deadline } else { BOOT_DEADLINE.min(self.deadline) };
+            let deadline = if console.reached_init() {
+                self.deadline
+            } else {
+                self.clock.boot_deadline().min(self.deadline)
+            };
             match lines.recv_timeout(deadline.saturating_sub(started.elapsed())) {
                 Ok((source, line)) => {
                     console.line(source, &line);
@@ -101,7 +131,8 @@ impl Machine<'_> {
     fn command(&self) -> Command {
         let mut command = processes::tied_to_this_process(self.emulator.command());
         command
-            .args(["-accel", "tcg", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", self.memory])
+            .args(["-M", "q35", "-cpu", "max,-cx16", "-m", self.memory])
+            .args(self.clock.arguments())
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-chardev", "file,id=kernel,path=/dev/stderr", "-serial", "chardev:kernel"])
             .args(["-chardev", "stdio,id=guest,signal=off", "-serial", "chardev:guest"])

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use self::boot::{Machine, Shown};
+use self::boot::{Clock, Machine, Shown};
 use self::console::{Console, Verdict};
 use self::matrix::Matrix;
 use self::pack::{Programs, build_tests, pack};
@@ -168,6 +168,7 @@ fn run_on(kernel: &Kernel, lab: &Lab, programs: Programs<'_>, arguments: &Argume
         deadline: Duration::from_secs(arguments.deadline),
         memory: "1G",
         shown: if arguments.verbose { Shown::Everything } else { Shown::Nothing },
+        clock: Clock::Wall,
     };
     let started = Instant::now();
     let mut console = boot_until_init(&machine)?;

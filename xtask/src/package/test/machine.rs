@@ -10,7 +10,7 @@ use super::super::folder;
 use super::system::{self, FOLDER, Surroundings, System};
 use crate::libtest::Counts;
 use crate::setup::{self, Lab, kernels::Kernel};
-use crate::vm::boot::{Machine, Shown};
+use crate::vm::boot::{Clock, Machine, Shown};
 use crate::vm::initramfs::Initramfs;
 use crate::vm::{self, pack};
 
@@ -41,6 +41,7 @@ pub(super) fn run(system: &System<'_>, label: &str, verbose: bool) -> Result<Cou
         deadline: DEADLINE,
         memory: MEMORY,
         shown: if verbose { Shown::Everything } else { Shown::Program },
+        clock: Clock::Wall,
     };
     let started = Instant::now();
     let verdict = vm::boot_until_init(&machine)?.verdict();

@@ -1,0 +1,125 @@
+//! `cargo xtask bench kernel`: what a connection costs while it is watched, in instructions.
+//!
+//! A kernel of the lab runs on one emulated processor whose clock counts instructions, so the figures do not depend
+//! on what else this machine does. This daemon and its peers watch by turns, in one boot.
+
+mod budgets;
+mod document;
+mod inside;
+mod lab;
+mod lines;
+mod packets;
+mod programs;
+mod report;
+mod running;
+mod statistics;
+mod table;
+mod tables;
+mod watchers;
+mod workloads;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use self::lab::Contents;
+use self::report::Report;
+use self::table::Style;
+use crate::setup::kernels::TESTED_LINES;
+use crate::vm::boot::Shown;
+use crate::{AlreadyReported, build, setup, workspace};
+
+/// What the kernel's work on a connection costs while it is watched, against a bare kernel and other tools
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A kernel of the lab (5.10, 6.1, 6.12, 7.2); may be repeated
+    #[arg(long = "kernel", value_name = "LINE", default_values = TESTED_LINES)]
+    kernels: Vec<String>,
+    /// How often each watcher has its turn
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    rounds: u32,
+    /// Write the tables in Markdown
+    #[arg(long)]
+    markdown: bool,
+    /// Use this tcp-backlog-probe, which has to be static, instead of building one
+    #[arg(long, value_name = "FILE")]
+    probe: Option<PathBuf>,
+    /// Do not measure: use the last run's figures
+    #[arg(long)]
+    last: bool,
+    /// Fail where something is dearer than budgets.toml allows
+    #[arg(long)]
+    check: bool,
+    /// Put the figures into budgets.toml and docs/PERFORMANCE.md
+    #[arg(long)]
+    record: bool,
+    /// Show everything the machine says
+    #[arg(long)]
+    verbose: bool,
+    /// Everything is where the lab puts it: this is the inside of one of its machines
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+/// The command itself.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.inside {
+        return inside::run(arguments.rounds);
+    }
+    let style = if arguments.markdown { Style::Markdown } else { Style::Plain };
+    let reports = if arguments.last { last()? } else { measure(arguments)? };
+    for table in reports.iter().flat_map(tables::of) {
+        print!("{}", table.render(style));
+    }
+    if arguments.record {
+        budgets::record(&reports)?;
+        document::write(&reports)?;
+    }
+    if arguments.check { check(&reports) } else { Ok(()) }
+}
+
+fn check(reports: &[Report]) -> Result<()> {
+    let budgets = budgets::read()?;
+    let complaints: Vec<String> = reports.iter().flat_map(|report| budgets.complaints(report)).collect();
+    for complaint in &complaints {
+        println!("bench: {complaint}");
+    }
+    if complaints.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
+}
+
+fn measure(arguments: &Arguments) -> Result<Vec<Report>> {
+    let labels: Vec<&str> = arguments.kernels.iter().map(String::as_str).collect();
+    let lab = setup::lab(&labels)?;
+    let contents = Contents {
+        peers: setup::peers()?,
+        daemon: arguments.probe.clone().map_or_else(|| build::daemon(true, true), Ok)?,
+        xtask: build::static_xtask()?,
+    };
+    let shown = if arguments.verbose { Shown::Everything } else { Shown::Nothing };
+    let mut reports = Vec::new();
+    for kernel in &lab.kernels {
+        reports.push(lab::measure(&lab, kernel, &contents, arguments.rounds, shown)?);
+        // After each: a boot takes long.
+        keep(&reports)?;
+    }
+    Ok(reports)
+}
+
+fn results() -> PathBuf {
+    workspace::target().join("bench/kernel.json")
+}
+
+fn keep(reports: &[Report]) -> Result<()> {
+    let path = results();
+    let advice = || format!("cannot write {}", path.display());
+    fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(advice)?;
+    fs::write(&path, serde_json::to_string_pretty(reports)?).with_context(advice)
+}
+
+fn last() -> Result<Vec<Report>> {
+    let path = results();
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("no figures in {}: run it without --last", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is another version's", path.display()))
+}
