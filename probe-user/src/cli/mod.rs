@@ -23,7 +23,7 @@ use crate::{
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
     logging::{self, LogFormat},
-    plan::decide::{AccountingWish, PlanWish, QueuesWish},
+    plan::wishes::{AccountingWish, PlanWish, QueuesWish},
     render::BuildInfo,
     web::access::AccessError,
 };

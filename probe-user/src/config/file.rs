@@ -13,7 +13,7 @@ use super::{
 use crate::{
     daemon::local_socket::SocketWish,
     logging::LogFormat,
-    plan::decide::{AccountingWish, PlanWish, QueuesWish},
+    plan::wishes::{AccountingWish, PlanWish, QueuesWish},
 };
 
 /// The whole file.

@@ -19,7 +19,7 @@ use crate::{
     daemon::local_socket::SocketWish,
     logging::LogFormat,
     model::series::SeriesWishes,
-    plan::decide::{AccountingWish, PlanWish, QueuesWish, Wishes},
+    plan::wishes::{AccountingWish, PlanWish, QueuesWish, Wishes},
     web::DEFAULT_PORT,
 };
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     logging,
     model::series::{PortRule, SeriesWishes},
-    plan::decide::Wishes,
+    plan::wishes::Wishes,
 };
 
 /// The key that is to blame, and what is wrong with it.

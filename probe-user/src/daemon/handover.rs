@@ -25,7 +25,7 @@ use super::service_manager;
 use crate::{
     kernel::{self, Inventory, Layout, Retirement},
     model::{History, carried::Carried, recommendation::Recommender},
-    plan::{decide::Wishes, outcome::PlanOutcome},
+    plan::{outcome::PlanOutcome, wishes::Wishes},
 };
 
 /// The names under which the service manager keeps it.

@@ -21,8 +21,9 @@ use crate::{
     kernel::{self, KernelBtf, ProbeMaps},
     model::{History, Model, advice::Question, carried::Carried},
     plan::{
-        decide::{KernelFacts, PlanWish, Wishes},
+        decide::KernelFacts,
         outcome::PlanOutcome,
+        wishes::{PlanWish, Wishes},
     },
     readers::{
         self,

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::plan::{
     catalogue::name,
-    decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, Wishes, decide},
+    decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, decide},
     hook::{Program, ProgramKind},
     outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, coverage},
+    wishes::Wishes,
 };
 
 /// What came of it.

@@ -8,3 +8,4 @@ pub mod offsets;
 pub mod outcome;
 #[cfg(test)]
 mod test_btf;
+pub mod wishes;
