@@ -23,10 +23,10 @@ const _: () = {
     assert!(size_of::<QueuePeaks>() == 3 * 8 + 2 * 4 * 4 + 2 * 4);
     assert!(size_of::<AcceptQueueCounters>() == 2 * size_of::<QueuePeaks>() + (FILL_BUCKETS + 1) * 8);
     assert!(size_of::<AcceptedCounters>() == (WAIT_BUCKETS + 6) * 8);
-    assert!(size_of::<QueuedChild>() == 2 * 8);
+    assert!(size_of::<QueuedChild>() == 3 * 8);
     assert!(size_of::<ListenCall>() == 8 + 2 * 4);
     assert!(size_of::<AddressRange>() == 2 * 8);
-    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 6 * 4);
+    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 8 * 4);
     assert!(size_of::<KernelOffsets>() == KernelOffsets::FIELDS * 4);
     assert!(Loss::ALL.len() == Loss::COUNT as usize);
 };

@@ -123,10 +123,18 @@ pub struct AcceptedCounters {
 /// How long a burst of refusals is: those within it wanted a place at the same time.
 pub const BURST: u64 = SECOND;
 
-/// When a connection was put into an accept queue, and whose; a value of the `QUEUED` map.
+/// Connections in accept queues that share a value of the `QUEUED` map: those whose `skc_hash` leads there.
+pub type QueuedSet = [QueuedChild; QUEUED_WAYS];
+
+/// How many they are at most.
+pub const QUEUED_WAYS: usize = 8;
+
+/// When a connection was put into an accept queue, and whose.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueuedChild {
+    /// The address of its `struct sock`; 0 for a free place.
+    pub child: u64,
     /// `bpf_ktime_get_ns()`
     pub queued_at: u64,
     /// The row of its listener.

@@ -28,6 +28,8 @@ kernel_offsets! {
     sock_family,
     /// `struct sock`: `__sk_common.skc_state`, u8.
     sock_state,
+    /// `struct sock`: `__sk_common.skc_hash`, u32: `inet_ehashfn()` of a connection.
+    sock_hash,
     /// `struct sock`: `__sk_common.skc_num`, u16 in host order.
     sock_num,
     /// `struct sock`: `__sk_common.skc_rcv_saddr`, be32.
@@ -65,6 +67,8 @@ kernel_offsets! {
     net_statistics,
     /// `struct net`: `ipv4.sysctl_tcp_syncookies`; its lowest byte holds it in every version.
     net_syncookies,
+    /// `struct net`: `ipv4.sysctl_tcp_fastopen`; its lowest byte has the flag in every version.
+    net_fastopen,
     /// `struct net`: `ipv4.sysctl_tcp_abort_on_overflow`; its lowest byte holds it in every version.
     net_abort_on_overflow,
     /// `struct linux_mib`: `mibs[LINUX_MIB_LISTENOVERFLOWS]`, u64; `LINUX_MIB_LISTENDROPS` is its neighbour.

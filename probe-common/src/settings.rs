@@ -38,6 +38,10 @@ pub struct Settings {
     pub rows: u32,
     /// Not 0: how full queues get and how long connections wait in them is noted as well.
     pub queues: u32,
+    /// How long the `QUEUED` map is.
+    pub queued_sets: u32,
+    /// Unused; keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Not 0: `bpf_probe_read_kernel()` may be called. Lockdown refuses every program that has the call.
     pub may_probe: u32,
 }
@@ -51,6 +55,8 @@ impl Settings {
         syn_queued_cannot_fail: 0,
         rows: 0,
         queues: 0,
+        queued_sets: 1,
+        reserved: 0,
         may_probe: 1,
     };
 }

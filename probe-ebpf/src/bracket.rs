@@ -71,7 +71,7 @@ fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> 
         Stage::Syn if remembers && flood == here as u64 => true,
         Stage::Syn => {
             state.remembered_flood = here as u64;
-            state.before.read_flood(here)
+            state.before.read_flood(here, false)
         }
         Stage::Cookie => state.before.read_cookies_checked(here),
         Stage::LastAck | Stage::RequestError => true,
@@ -211,8 +211,14 @@ fn gained<R: KernelRead>(
         let here = state.counters_here as KernelPointer;
         let mut after = state.before;
         let read = after.read_listen(here)
-            && (suspicion != Suspicion::Any || stage != Stage::Syn || after.read_flood(here))
-            && (stage != Stage::Cookie || after.read_cookies_checked(here));
+            && match stage {
+                Stage::Syn if suspicion == Suspicion::Any => {
+                    let overflowed = after.since(&state.before).overflows != 0;
+                    after.read_flood(here, overflowed)
+                }
+                Stage::Cookie => after.read_cookies_checked(here),
+                Stage::Syn | Stage::LastAck | Stage::RequestError => true,
+            };
         if !read {
             (state.remembered_listen, state.remembered_flood) = (0, 0);
             return None;

@@ -73,7 +73,9 @@ pub(crate) struct Entering {
     /// When it began.
     pub(crate) now: u64,
     /// The row of the listener's totals.
-    pub(crate) row: u64,
+    pub(crate) row: u32,
+    /// The child's `skc_hash`.
+    pub(crate) hash: u32,
 }
 
 /// No bracket is open.

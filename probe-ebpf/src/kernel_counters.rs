@@ -72,11 +72,12 @@ impl KernelCounters {
         store(&mut self.listen, read_two(here, global!(KERNEL_OFFSETS.mib_listen_overflows)))
     }
 
-    /// Reads what a SYN can raise beside these.
+    /// Reads what a SYN can raise beside these. `dropped`: it has raised an overflow, and got no cookie then.
     #[inline(always)]
-    pub(crate) fn read_flood(&mut self, here: KernelPointer) -> bool {
-        store(&mut self.cookies_sent, read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent)))
-            && store(&mut self.syn_queue_full, read_two(here, global!(KERNEL_OFFSETS.mib_syn_queue_full)))
+    pub(crate) fn read_flood(&mut self, here: KernelPointer, dropped: bool) -> bool {
+        store(&mut self.syn_queue_full, read_two(here, global!(KERNEL_OFFSETS.mib_syn_queue_full)))
+            && (dropped
+                || store(&mut self.cookies_sent, read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent))))
     }
 
     /// Reads what a packet for no request can raise beside these.

@@ -1,7 +1,7 @@
 //! The only reads of kernel memory, and what is read of a socket.
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
 use probe_common::handshake::{AF_INET, AF_INET6, PortKey};
 
 use crate::{cast, settings::global};
@@ -159,7 +159,7 @@ fn has_protocol<R: KernelRead>(sock: KernelPointer, protocol: u16) -> bool {
 /// `inet_csk_reqsk_queue_is_full()` changed in 2025, in stable trees as well.
 #[inline(always)]
 pub(crate) fn syn_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool {
-    let length = syn_queue_length(listener);
+    let length = syn_queue_length::<R>(listener);
     let limit = R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_max_ack_backlog));
     match (length, limit) {
         (Some(length), Some(limit)) => length >= limit,
@@ -182,6 +182,15 @@ pub(crate) fn syncookies_are_off<R: KernelRead>(listener: KernelPointer) -> bool
         == Some(0)
 }
 
+/// Whether `net.ipv4.tcp_fastopen` lets listeners make connections of SYNs (`TFO_SERVER_ENABLE`).
+#[inline(always)]
+pub(crate) fn serves_fast_opens<R: KernelRead>(listener: KernelPointer) -> bool {
+    const SERVER: u8 = 2;
+    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
+        .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_fastopen)))
+        .is_none_or(|flags| flags & SERVER != 0)
+}
+
 /// Whether `net.ipv4.tcp_abort_on_overflow` is set where the listener lives.
 #[inline(always)]
 pub(crate) fn aborts_on_overflow<R: KernelRead>(listener: KernelPointer) -> bool {
@@ -201,9 +210,14 @@ pub(crate) fn accept_queue<R: KernelRead>(listener: KernelPointer) -> Option<(u3
 /// How many requests are in a listener's SYN queue. The number lies behind the `struct sock`, where the verifier
 /// follows no pointer to one.
 #[inline(always)]
-pub(crate) fn syn_queue_length(listener: KernelPointer) -> Option<u32> {
-    let (id, offset) =
-        (global!(KERNEL_OFFSETS.type_inet_connection_sock), global!(KERNEL_OFFSETS.accept_queue_syn_length));
+pub(crate) fn syn_queue_length<R: KernelRead>(listener: KernelPointer) -> Option<u32> {
+    let offset = global!(KERNEL_OFFSETS.accept_queue_syn_length);
+    let id = global!(KERNEL_OFFSETS.type_inet_connection_sock);
+    if R::TYPED && id == 0 {
+        // SAFETY: the verifier accepts the call only with a typed pointer; the helper checks what it points to.
+        let typed = unsafe { bpf_skc_to_tcp_sock(listener.cast_mut()) };
+        return if typed.is_null() { None } else { Direct::read::<u32>(typed.cast_const().cast(), offset) };
+    }
     cast::read(id, listener, offset)
 }
 

@@ -5,7 +5,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext},
 };
 use probe_common::{
-    accept_queue::{AcceptedCounters, BURST, FILL_ONE, QueuedChild, fill_bucket, wait_bucket},
+    accept_queue::{AcceptedCounters, BURST, FILL_ONE, QueuedChild, QueuedSet, fill_bucket, wait_bucket},
     loss::Loss,
     queue_peaks::QueuePeaks,
 };
@@ -34,38 +34,74 @@ pub(super) fn now_if_watched() -> u64 {
     if are_watched() { unsafe { bpf_ktime_get_ns() } } else { 0 }
 }
 
+/// `skc_hash` of a connection: by which its place in `QUEUED` is found, from its making to its end. A typed pointer
+/// is no number that could be reckoned with.
+#[inline(always)]
+pub(super) fn hash_of<R: KernelRead>(child: KernelPointer) -> u32 {
+    R::read::<u32>(child, global!(KERNEL_OFFSETS.sock_hash)).unwrap_or(0)
+}
+
+/// The places that a connection may have.
+#[inline(always)]
+fn places(hash: u32) -> Option<&'static mut QueuedSet> {
+    let set = QUEUED.get_ptr_mut(hash.checked_rem(global!(SETTINGS.queued_sets))?)?;
+    // SAFETY: a map value, checked by the verifier. Programs on other CPUs write places that are theirs.
+    Some(unsafe { &mut *set })
+}
+
+/// The place that a connection has.
+#[inline(always)]
+fn place_of(hash: u32, child: u64) -> Option<&'static mut QueuedChild> {
+    places(hash)?.iter_mut().find(|place| place.child == child)
+}
+
 /// A connection is about to be put into the accept queue of the row's listener. Noted before it is there:
 /// accept() on another CPU may take it before the function is over.
 #[inline(always)]
-pub(super) fn begins_to_wait(child: u64, row: u32, now: u64) {
+pub(super) fn begins_to_wait(hash: u32, child: u64, row: u32, now: u64) {
     if !are_watched() {
         return;
     }
-    let queued = QueuedChild { queued_at: now, row: u64::from(row) };
-    // An entry that is there is of a connection whose end was missed, and whose memory this one has.
-    if QUEUED.insert(child, queued, 0).is_err() {
+    let Some(places) = places(hash) else { return };
+    let mut oldest = u64::MAX;
+    let mut chosen = None;
+    for (index, place) in places.iter().enumerate() {
+        // One that is there is of a connection whose end was missed, and whose memory this one has.
+        let age = if place.child == 0 || place.child == child { 0 } else { place.queued_at };
+        if age < oldest {
+            (oldest, chosen) = (age, Some(index));
+        }
+    }
+    if oldest != 0 {
         lose(Loss::AcceptWaitMapFull);
+    }
+    if let Some(place) = chosen.and_then(|index| places.get_mut(index)) {
+        *place = QueuedChild { child, queued_at: now, row: u64::from(row) };
     }
 }
 
 /// A connection moves on to the queue of another listener (`net.ipv4.tcp_migrate_req`, 5.14): it has been
 /// waiting all the time.
 #[inline(always)]
-pub(super) fn waits_elsewhere(child: u64, row: u32) {
+pub(super) fn waits_elsewhere(hash: u32, child: u64, row: u32) {
     if are_watched()
-        && let Some(queued) = QUEUED.get_ptr_mut(child)
+        && let Some(place) = place_of(hash, child)
     {
-        // SAFETY: a field of a map value; nobody accepts or forgets the child while it moves.
-        unsafe { (*queued).row = u64::from(row) };
+        place.row = u64::from(row);
     }
 }
 
-/// A connection is in no accept queue any more, or never came into one.
+/// A connection is in no accept queue any more, or never came into one. Gives what was noted of it, which is nothing
+/// if it is older than the hook.
 #[inline(always)]
-pub(super) fn waits_no_more(child: u64) {
-    if are_watched() {
-        let _absent_when_older_than_the_hook = QUEUED.remove(child);
+pub(super) fn waits_no_more(hash: u32, child: u64) -> Option<QueuedChild> {
+    if !are_watched() {
+        return None;
     }
+    let place = place_of(hash, child)?;
+    let noted = *place;
+    place.child = 0;
+    Some(noted)
 }
 
 /// A connection has been put into the accept queue of the row's listener.
@@ -112,11 +148,11 @@ fn place<const BUCKETS: usize>(buckets: *mut [u64; BUCKETS], bucket: usize) -> O
 /// A request has been put into the SYN queue of the row's listener. `missing`: so many of the queue are not
 /// in its length yet.
 #[inline(always)]
-pub(super) fn syn_queued(listener: KernelPointer, row: u32, missing: u32) {
+pub(super) fn syn_queued<R: KernelRead>(listener: KernelPointer, row: u32, missing: u32) {
     if !are_watched() {
         return;
     }
-    if let (Some(length), Some(queues)) = (syn_queue_length(listener), queues_in(row)) {
+    if let (Some(length), Some(queues)) = (syn_queue_length::<R>(listener), queues_in(row)) {
         // SAFETY: as above. ktime has no effect but the answer.
         let (peaks, now) = unsafe { (&mut (*queues).syn_peaks, bpf_ktime_get_ns()) };
         begin_if_over(peaks, now);
@@ -172,10 +208,8 @@ fn accepted(accepted: *mut AcceptedCounters, wait: Option<u64>, now: u64) {
 
 /// Takes note of an accepted connection, if it is known when it was queued.
 #[inline(always)]
-fn accepted_after_wait(child: u64) -> bool {
-    // SAFETY: a copy of a value that is not written any more: the child is in no queue.
-    let Some(queued) = (unsafe { QUEUED.get(child) }).copied() else { return false };
-    waits_no_more(child);
+fn accepted_after_wait<R: KernelRead>(child: KernelPointer) -> bool {
+    let Some(queued) = waits_no_more(hash_of::<R>(child), child as u64) else { return false };
     // SAFETY: no argument, no effect but the answer.
     let now = unsafe { bpf_ktime_get_ns() };
     let row = u32::try_from(queued.row).unwrap_or(0);
@@ -191,9 +225,9 @@ fn accepted_after_wait(child: u64) -> bool {
 /// `(struct sock *sk, struct proto_accept_arg *arg)`. It waits for a connection, so threads may be in it for
 /// long. One that was queued before the hooks were attached, or found no room in the map, has no known wait.
 #[inline(always)]
-fn accept_returned<R: KernelRead>(listener: KernelPointer, child: u64) {
-    if is_something(child)
-        && !accepted_after_wait(child)
+fn accept_returned<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
+    if is_something(child as u64)
+        && !accepted_after_wait::<R>(child)
         && let Some(place) = ACCEPTED.get_ptr_mut(row_anywhere::<R>(listener))
     {
         // SAFETY: no argument, no effect but the answer.
@@ -223,15 +257,13 @@ fn fexit_inet_csk_accept_2(ctx: FExitContext) -> i32 {
 /// thread that waits in accept() holds one.
 #[inline(always)]
 fn grafted<R: KernelRead>(sock: KernelPointer) {
-    let child = if is_tcp::<R>(sock) {
-        Some(sock)
-    } else if global!(KERNEL_OFFSETS.mptcp_first_subflow) != 0 && is_mptcp::<R>(sock) {
-        Probed::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.mptcp_first_subflow))
-    } else {
-        None
-    };
-    if let Some(child) = child {
-        let _unknown_when_older_than_the_hook = accepted_after_wait(child as u64);
+    if is_tcp::<R>(sock) {
+        let _unless_older_than_the_hook = accepted_after_wait::<R>(sock);
+    } else if global!(KERNEL_OFFSETS.mptcp_first_subflow) != 0
+        && is_mptcp::<R>(sock)
+        && let Some(child) = Probed::read(sock, global!(KERNEL_OFFSETS.mptcp_first_subflow))
+    {
+        let _unless_older_than_the_hook = accepted_after_wait::<Probed>(child);
     }
 }
 

@@ -38,11 +38,17 @@ fn established(counters: Option<*mut HandshakeCounters>) {
 /// Where the function that makes the child is watched, this is called from there: between the two nothing
 /// else happens on this CPU.
 #[inline(always)]
-pub(super) fn child_enters(state: &mut CpuState, listener: KernelPointer, row: u32, child: u64) {
+pub(super) fn child_enters<R: KernelRead>(
+    state: &mut CpuState,
+    listener: KernelPointer,
+    row: u32,
+    child: KernelPointer,
+) {
     forget_entering(state);
-    let now = accept_queue::now_if_watched();
-    state.entering = Entering { listener: listener as u64, child, now, row: u64::from(row) };
-    accept_queue::begins_to_wait(child, row, now);
+    let (now, hash) = (accept_queue::now_if_watched(), accept_queue::hash_of::<R>(child));
+    let child = child as u64;
+    state.entering = Entering { listener: listener as u64, child, now, row, hash };
+    accept_queue::begins_to_wait(hash, child, row, now);
 }
 
 /// A child that was made is not put there: the listener was closed, another CPU was first, or it joins an MPTCP
@@ -50,7 +56,7 @@ pub(super) fn child_enters(state: &mut CpuState, listener: KernelPointer, row: u
 #[inline(always)]
 fn forget_entering(state: &mut CpuState) {
     if state.entering.child != 0 {
-        accept_queue::waits_no_more(state.entering.child);
+        let _what_was_noted = accept_queue::waits_no_more(state.entering.hash, state.entering.child);
         state.entering.child = 0;
     }
 }
@@ -75,11 +81,9 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
     state.entering.child = 0;
     // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
     state.answered = 1;
-    #[expect(clippy::cast_possible_truncation, reason = "it was a u32")]
-    let row = state.entering.row as u32;
-    established(counters_in(row));
+    established(counters_in(state.entering.row));
     let listener = listener.unwrap_or(state.entering.listener as KernelPointer);
-    accept_queue::queued::<R>(listener, row, state.entering.now);
+    accept_queue::queued::<R>(listener, state.entering.row, state.entering.now);
 }
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,
@@ -94,7 +98,7 @@ fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer
         // SAFETY: a map value of this CPU, checked by the verifier.
         let state = unsafe { &mut *state };
         let row = row_of::<R>(state, listener);
-        child_enters(state, listener, row, child as u64);
+        child_enters::<R>(state, listener, row, child);
     }
 }
 
@@ -138,11 +142,11 @@ fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) 
     if state::<R>(child) == Some(TCP_SYN_RECV) {
         // Else it is known already, from where it was made or from the outer function.
         if state_of_cpu.entering.child != child as u64 {
-            child_enters(state_of_cpu, listener, row, child as u64);
+            child_enters::<R>(state_of_cpu, listener, row, child);
         }
     } else {
         forget_entering(state_of_cpu);
-        accept_queue::waits_elsewhere(child as u64, row);
+        accept_queue::waits_elsewhere(accept_queue::hash_of::<R>(child), child as u64, row);
     }
 }
 

@@ -10,7 +10,9 @@ use crate::{
     count::{add_anywhere, add_in_softirq, lose},
     cpu_state::{NO_LISTENER, cpu_state},
     hooks::accept_queue,
-    kernel_read::{Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, state},
+    kernel_read::{
+        Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, serves_fast_opens, state,
+    },
     packet::{Packet, Stage},
     rows::{counters_in, counters_of},
     settings::global,
@@ -54,7 +56,9 @@ fn syn_done<R: KernelRead>(packet: Option<Packet>) {
     let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
     let suspicion = if state.answered == 0 {
         Suspicion::Any
-    } else if state.child_refused != 0 || global!(SETTINGS.last_ack_from_caller) != 0 {
+    } else if state.child_refused != 0 || {
+        global!(SETTINGS.last_ack_from_caller) != 0 && serves_fast_opens::<R>(packet.listener)
+    } {
         // TCP Fast Open may have found the queue full before the SYN was queued like any other.
         Suspicion::Drop
     } else {
@@ -196,12 +200,12 @@ fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// A SYN is in the SYN queue: the one in the bracket of this CPU.
+/// A SYN is in the SYN queue: the one in the bracket of this CPU. `listener`: a pointer that `R` can read, where there is one.
 ///
 /// `bool inet_csk_reqsk_queue_hash_add(struct sock *sk, struct request_sock *req, unsigned long timeout)`:
 /// returns nothing up to 6.0, 6.8 and 6.9; without `timeout` from 6.19. Only `tcp_conn_request()` calls it.
 #[inline(always)]
-fn syn_queued(missing: u32) {
+fn syn_queued<R: KernelRead>(listener: Option<KernelPointer>, missing: u32) {
     let Some(state) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
     let state = unsafe { &mut *state };
@@ -213,31 +217,31 @@ fn syn_queued(missing: u32) {
     if let Some(counters) = counters_in(state.row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
-    if let Some(listener) = bracket::listener(state) {
-        accept_queue::syn_queued(listener, state.row, missing);
+    if let Some(listener) = listener.or_else(|| bracket::listener(state)) {
+        accept_queue::syn_queued::<R>(listener, state.row, missing);
     }
 }
 
 /// At the entry: a request that cannot fail is queued; one that turns out to be a duplicate
 /// (false) is not lost either, its twin is in the queue.
 #[inline(always)]
-fn syn_queue_entered() {
+fn syn_queue_entered<R: KernelRead>(listener: KernelPointer) {
     bracket::answered();
     if global!(SETTINGS.syn_queued_cannot_fail) != 0 {
-        syn_queued(1);
+        syn_queued::<R>(Some(listener), 1);
     }
 }
 
 #[fentry(function = "inet_csk_reqsk_queue_hash_add")]
-fn fentry_inet_csk_reqsk_queue_hash_add(_ctx: FEntryContext) -> i32 {
-    syn_queue_entered();
+fn fentry_inet_csk_reqsk_queue_hash_add(ctx: FEntryContext) -> i32 {
+    syn_queue_entered::<Direct>(ctx.arg(0));
     0
 }
 
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(3) != 0 {
-        syn_queued(0);
+        syn_queued::<Direct>(Some(ctx.arg(0)), 0);
     }
     0
 }
@@ -245,21 +249,23 @@ fn fexit_inet_csk_reqsk_queue_hash_add_3(ctx: FExitContext) -> i32 {
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 fn fexit_inet_csk_reqsk_queue_hash_add_2(ctx: FExitContext) -> i32 {
     if ctx.arg::<u8>(2) != 0 {
-        syn_queued(0);
+        syn_queued::<Direct>(Some(ctx.arg(0)), 0);
     }
     0
 }
 
 #[kprobe(function = "inet_csk_reqsk_queue_hash_add")]
-fn kprobe_inet_csk_reqsk_queue_hash_add(_ctx: ProbeContext) -> u32 {
-    syn_queue_entered();
+fn kprobe_inet_csk_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
+    if let Some(listener) = ctx.arg(0) {
+        syn_queue_entered::<Probed>(listener);
+    }
     0
 }
 
 #[kretprobe(function = "inet_csk_reqsk_queue_hash_add")]
 fn kretprobe_inet_csk_reqsk_queue_hash_add(ctx: RetProbeContext) -> u32 {
     if ctx.ret::<u8>() != 0 {
-        syn_queued(0);
+        syn_queued::<Probed>(None, 0);
     }
     0
 }

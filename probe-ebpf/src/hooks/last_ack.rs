@@ -39,13 +39,13 @@ fn child_asked<R: KernelRead>(packet: &Packet) {
 
 /// It was made, or not. `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
 #[inline(always)]
-fn child_made<R: KernelRead>(packet: Option<Packet>, child: u64) {
+fn child_made<R: KernelRead>(packet: Option<Packet>, child: KernelPointer) {
     let Some(state) = cpu_state() else { return };
     // SAFETY: a map value of this CPU, checked by the verifier.
     let state = unsafe { &mut *state };
     let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
     let asked = core::mem::replace(&mut state.asked, 0);
-    let made = is_something(child);
+    let made = is_something(child as u64);
     let row = if asked == Asked::ByRequest as u32 {
         let suspicion = if made { Suspicion::None } else { Suspicion::Any };
         let Some(closed) = bracket::close::<R>(state, Stage::LastAck, &packet, suspicion) else { return };
@@ -61,7 +61,7 @@ fn child_made<R: KernelRead>(packet: Option<Packet>, child: u64) {
         last_ack_done::<R>(counters, packet.listener, made);
     }
     if made {
-        child_enters(state, packet.listener, row, child);
+        child_enters::<R>(state, packet.listener, row, child);
     }
 }
 

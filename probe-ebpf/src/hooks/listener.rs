@@ -41,7 +41,7 @@ fn fentry_inet_csk_listen_stop(ctx: FEntryContext) -> i32 {
 /// 7.3, with bottom halves off. One that moves to another listener (`net.ipv4.tcp_migrate_req`) does not come here.
 #[inline(always)]
 fn child_forgotten<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
-    accept_queue::waits_no_more(child as u64);
+    let _what_was_noted = accept_queue::waits_no_more(accept_queue::hash_of::<R>(child), child as u64);
     if let Some(counters) = counters_of::<R>(listener) {
         add_in_softirq!(counters, closed_unaccepted, 1);
     }

@@ -99,7 +99,7 @@ pub const KEYS: [Key; 13] = [
         value: |config| Some(config.wishes.queued_connections.to_string()),
         example: "",
         help: "Connections in accept queues, on the whole host, whose wait for accept() can be measured at once;\n\
-               80 bytes of kernel memory each.",
+               24 bytes of kernel memory each.",
     },
     Key {
         path: "ports.limit",

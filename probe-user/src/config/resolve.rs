@@ -14,7 +14,7 @@ use crate::{
 /// The key that is to blame, and what is wrong with it.
 pub(super) type Problem = (String, String);
 
-/// The most connections whose waits can be measured: 320 MiB of kernel memory.
+/// The most connections whose waits can be measured: 96 MiB of kernel memory.
 pub(crate) const MOST_QUEUED_CONNECTIONS: u32 = 4_194_304;
 
 /// Flags come before the file, the file before what holds without it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use probe_common::{
-    accept_queue::{AcceptQueueCounters, AcceptedCounters},
+    accept_queue::{AcceptQueueCounters, AcceptedCounters, QUEUED_WAYS},
     handshake::HandshakeCounters,
     kernel_offsets::KernelOffsets,
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
@@ -68,8 +68,7 @@ pub struct Plan {
     pub accounting: Accounting,
     /// Entries of the map of totals: every CPU has all rows.
     pub total_entries: u32,
-    /// Entries of the map of connections in accept queues.
-    pub queued_entries: u32,
+
     /// Every hook of the catalogue.
     pub hooks: Vec<HookPlan>,
 }
@@ -103,7 +102,6 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         },
         accounting,
         total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
-        queued_entries: wishes.queued_connections,
         hooks,
     }
 }
@@ -126,6 +124,12 @@ fn rows(possible_cpus: usize) -> u32 {
     let row = of_each_cpu * possible_cpus.max(1) + size_of::<AcceptedCounters>();
     let rows = (ROWS_BYTES / row).clamp(FEWEST_ROWS, MOST_ROWS);
     u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
+/// How many sets the places for connections in accept queues are in.
+fn queued_sets(wishes: Wishes) -> u32 {
+    let ways = u32::try_from(QUEUED_WAYS).unwrap_or(u32::MAX);
+    if wishes.queues == QueuesWish::Full { wishes.queued_connections.div_ceil(ways).max(1) } else { 1 }
 }
 
 /// The way of a hook that is tried first.
@@ -151,6 +155,7 @@ fn settings(
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
         may_probe: u32::from(may_probe),
         queues: u32::from(wishes.queues == QueuesWish::Full),
+        queued_sets: queued_sets(wishes),
         rows: rows(facts.possible_cpus),
         ..Settings::UNSET
     };

@@ -103,6 +103,7 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
     let common = |field| types.offset("sock", &["__sk_common", field]);
     to.sock_family = common("skc_family")?;
     to.sock_state = common("skc_state")?;
+    to.sock_hash = common("skc_hash")?;
     to.sock_num = common("skc_num")?;
     to.sock_rcv_saddr = common("skc_rcv_saddr")?;
     // A kernel without CONFIG_IPV6 has no such field, and no socket that needs it.
@@ -117,6 +118,7 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
     to.socket_inode_number = types.offset("socket_alloc", &["vfs_inode", "i_ino"])?;
     to.accept_queue_syn_length =
         types.offset("inet_connection_sock", &["icsk_accept_queue", "qlen", "counter"])?;
+    to.net_fastopen = types.offset("net", &["ipv4", "sysctl_tcp_fastopen"])?;
     to.net_syncookies = types.offset("net", &["ipv4", "sysctl_tcp_syncookies"])?;
     to.socket_sock = types.offset("socket", &["sk"])?;
     // Without CONFIG_MPTCP, or before it had the field, nothing is found by it.

@@ -51,7 +51,7 @@ pub struct Wishes {
     pub queued_connections: u32,
 }
 
-/// What [`Wishes::queued_connections`] is by default: 5 MiB of kernel memory.
+/// What [`Wishes::queued_connections`] is by default: 1.5 MiB of kernel memory.
 pub const DEFAULT_QUEUED_CONNECTIONS: u32 = 65_536;
 
 impl Default for Wishes {
