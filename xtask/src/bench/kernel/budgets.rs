@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::lines::Program;
-use super::report::Report;
+use super::report::{Report, Watched};
+use super::statistics::Spread;
 use super::watchers::{ONE_LINER, WATCHERS};
 use crate::workspace;
 
@@ -60,8 +61,8 @@ enum Measure {
     Instructions,
     /// Times what bpftrace's one-liner adds to an accepted connection in the same boot.
     OneLiners,
-    /// The same, of what the watcher adds divided by how often its programs run.
-    OneLinersPerRun,
+    /// The same, of what the watcher adds divided by how many of its kprobes and kretprobes are hit.
+    OneLinersPerKprobe,
 }
 
 /// What a kernel's figures were.
@@ -70,8 +71,10 @@ enum Measure {
 struct Recorded {
     /// Instructions above those of a bare kernel, by watcher and workload.
     extra: BTreeMap<String, BTreeMap<String, i64>>,
-    /// Millions of instructions until it was ready, by watcher.
+    /// Millions of instructions of its own until it was ready, by watcher.
     start: BTreeMap<String, i64>,
+    /// Milliseconds of the machine's clock until it was ready, waits included.
+    ready: BTreeMap<String, i64>,
     /// Instructions that the verifier walked through, by watcher and program.
     verified: BTreeMap<String, BTreeMap<String, u32>>,
 }
@@ -109,8 +112,8 @@ fn with_recorded(text: &str, recorded: &BTreeMap<String, Recorded>) -> Result<St
 fn recorded_of(report: &Report, ours: &[&str]) -> Recorded {
     let mut recorded = Recorded::default();
     for watched in report.watchers.iter().filter(|watched| ours.contains(&watched.name.as_str())) {
-        if let Some(ready) = &watched.ready {
-            recorded.start.insert(watched.name.clone(), rounded(ready.median / 1e6));
+        for (into, spread) in [(&mut recorded.start, &watched.busy), (&mut recorded.ready, &watched.ready)] {
+            into.extend(spread.map(|spread| (watched.name.clone(), rounded(spread.median / 1e6))));
         }
         let figures =
             watched.extra.iter().map(|(workload, spread)| (workload.clone(), rounded(spread.median)));
@@ -161,15 +164,30 @@ impl Budgets {
                 }
             }
         }
-        for (watcher, old) in &recorded.start {
-            let ready = report.watched(watcher).and_then(|watched| watched.ready);
-            let new = ready.map(|ready| ready.median / 1e6).unwrap_or_default();
-            if new > above(exact(*old), self.tolerance.start_percent) {
-                rises.push(format!("{watcher}: a start takes {new:.0} million instructions, not {old}"));
-            }
-        }
+        rises.extend(self.start_rises(
+            &recorded.start,
+            report,
+            |watched| watched.busy,
+            "million instructions",
+        ));
+        rises.extend(self.start_rises(&recorded.ready, report, |watched| watched.ready, "ms"));
         rises.extend(self.verifier_rises(recorded, report));
         rises
+    }
+
+    fn start_rises(
+        &self,
+        recorded: &BTreeMap<String, i64>,
+        report: &Report,
+        measure: impl Fn(&Watched) -> Option<Spread>,
+        unit: &str,
+    ) -> Vec<String> {
+        let rise = |(watcher, old): (&String, &i64)| {
+            let new = measure(report.watched(watcher)?)?.median / 1e6;
+            let rises = new > above(exact(*old), self.tolerance.start_percent);
+            rises.then(|| format!("{watcher}: a start takes {new:.0} {unit}, not {old}"))
+        };
+        recorded.iter().filter_map(rise).collect()
     }
 
     fn verifier_rises(&self, recorded: &Recorded, report: &Report) -> Vec<String> {
@@ -200,9 +218,9 @@ fn broken(limit: &Limit, report: &Report) -> Option<String> {
     let (figure, unit) = match of {
         Measure::Instructions => (extra, "instructions"),
         Measure::OneLiners => (extra / measure()?, "times the one-liner"),
-        Measure::OneLinersPerRun => {
-            let runs = report.runs(watcher, workload);
-            (extra / runs / measure()?, "times the one-liner for each run of a program")
+        Measure::OneLinersPerKprobe => {
+            let hits = report.kprobe_hits(watcher, workload);
+            (extra / hits / measure()?, "times the one-liner for each kprobe")
         }
     };
     (figure > *at_most).then(|| format!("{watcher}, {workload}: {figure:.2} {unit}, {at_most} is the limit"))
@@ -210,14 +228,13 @@ fn broken(limit: &Limit, report: &Report) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Hook, Watched, Work};
-    use super::super::statistics::Spread;
+    use super::super::report::{Hook, Work};
     use super::*;
 
     const BY_HAND: &str = "# Why.\n\
         [tolerance]\npercent = 5\ninstructions = 30\nstart_percent = 10\n\n\
         [[limit]]\nwatcher = \"ours\"\nworkload = \"accepted\"\nat_most = 1.5\nof = \"one-liners\"\n\n\
-        [[limit]]\nwatcher = \"ours\"\nworkload = \"accepted\"\nat_most = 0.5\nof = \"one-liners-per-run\"\n\n\
+        [[limit]]\nwatcher = \"ours\"\nworkload = \"accepted\"\nat_most = 0.5\nof = \"one-liners-per-kprobe\"\n\n\
         [[limit]]\nwatcher = \"ours\"\nworkload = \"syn_dropped\"\nat_most = 400\nof = \"instructions\"\n";
 
     fn exactly(figure: f64) -> Spread {
@@ -229,7 +246,8 @@ mod tests {
         Watched {
             name: name.to_owned(),
             failed: None,
-            ready: Some(exactly(1e9)),
+            ready: Some(exactly(2e9)),
+            busy: Some(exactly(1e9)),
             extra: extra.map(|(workload, figure)| (workload.to_owned(), exactly(figure))).into(),
         }
     }
@@ -239,7 +257,7 @@ mod tests {
         let program = Program {
             watcher: "ours".to_owned(),
             id: 1,
-            name: "program".to_owned(),
+            name: "kprobe_a".to_owned(),
             verified: Some(verified),
             translated_bytes: None,
             jited_bytes: 1,
@@ -285,17 +303,20 @@ mod tests {
         let complaints = budgets().complaints(&report(1081.0, 100.0, 200));
         assert_eq!(complaints, ["6.1: ours, accepted: 1081 instructions, 1000 were recorded"]);
         let complaints = budgets().complaints(&report(1000.0, 100.0, 300));
-        assert_eq!(complaints, ["6.1: ours, program: the verifier walks through 300 instructions, not 200"]);
+        assert_eq!(complaints, ["6.1: ours, kprobe_a: the verifier walks through 300 instructions, not 200"]);
     }
 
     #[test]
     fn a_slower_start_is_a_rise() {
-        let mut slow = report(1000.0, 100.0, 200);
-        slow.watchers[1].ready = Some(exactly(1.2e9));
-        assert_eq!(
-            budgets().complaints(&slow),
-            ["6.1: ours: a start takes 1200 million instructions, not 1000"]
-        );
+        let complaints = |ready, busy| {
+            let mut slow = report(1000.0, 100.0, 200);
+            slow.watchers[1].ready = Some(exactly(ready));
+            slow.watchers[1].busy = Some(exactly(busy));
+            budgets().complaints(&slow)
+        };
+        assert_eq!(complaints(2e9, 1.2e9), ["6.1: ours: a start takes 1200 million instructions, not 1000"]);
+        assert_eq!(complaints(2.5e9, 1e9), ["6.1: ours: a start takes 2500 ms, not 2000"]);
+        assert_eq!(complaints(2.1e9, 1.05e9), [""; 0]);
     }
 
     #[test]
@@ -305,10 +326,7 @@ mod tests {
             complaints.contains("ours, accepted: 2.10 times the one-liner, 1.5 is the limit"),
             "{complaints}"
         );
-        assert!(
-            complaints.contains("0.53 times the one-liner for each run of a program, 0.5"),
-            "{complaints}"
-        );
+        assert!(complaints.contains("0.53 times the one-liner for each kprobe, 0.5"), "{complaints}");
         assert!(
             complaints.contains("ours, syn_dropped: 500.00 instructions, 400 is the limit"),
             "{complaints}"

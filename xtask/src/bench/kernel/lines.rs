@@ -11,8 +11,8 @@ const MARK: &str = "BENCH ";
 pub(super) enum Line {
     /// The cost of a connection or packet, of each batch of a slot. Slots are numbered in their order in time.
     Batches { slot: u32, watcher: String, workload: String, instructions: Vec<f64> },
-    /// From the start of a watcher's program to the first event that it saw.
-    Ready { watcher: String, instructions: f64 },
+    /// A watcher is ready: how long that took, and how much of it its threads were on the processor.
+    Ready { watcher: String, instructions: f64, busy: f64 },
     /// A watcher that cannot be measured, and why.
     Failed { watcher: String, reason: String },
     /// A program that a watcher loaded.
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn what_else_a_machine_says_is_no_finding() {
         let log = "LAB: kernel 6.1.0\nkernel| [1.0] BENCH \nBENCH {\"kind\":\"ready\",\"watch\nBENCH \n\
-                   BENCH {\"kind\":\"ready\",\"watcher\":\"a\",\"instructions\":1.0}\r\n";
-        let ready = Line::Ready { watcher: "a".to_owned(), instructions: 1.0 };
+                   BENCH {\"kind\":\"ready\",\"watcher\":\"a\",\"instructions\":1.0,\"busy\":0.5}\r\n";
+        let ready = Line::Ready { watcher: "a".to_owned(), instructions: 1.0, busy: 0.5 };
         assert_eq!(lines_in(log), [ready]);
     }
 

@@ -13,6 +13,7 @@ mod programs;
 mod report;
 mod running;
 mod statistics;
+mod stopwatch;
 mod table;
 mod tables;
 mod watchers;
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long = "kernel", value_name = "LINE", default_values = TESTED_LINES)]
     kernels: Vec<String>,
     /// How often each watcher has its turn
-    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     rounds: u32,
     /// Write the tables in Markdown
     #[arg(long)]

@@ -30,8 +30,10 @@ pub(super) struct Watched {
     pub(super) name: String,
     /// Why it could not be measured.
     pub(super) failed: Option<String>,
-    /// From its start until it was ready, in instructions.
+    /// From its start until it was ready, in instructions and waits.
     pub(super) ready: Option<Spread>,
+    /// The instructions of it that were its own.
+    pub(super) busy: Option<Spread>,
     /// Instructions above those without anybody.
     pub(super) extra: Figures,
 }
@@ -79,10 +81,13 @@ impl Report {
         self.watchers.iter().find(|watched| watched.name == name)
     }
 
-    /// How often a watcher's programs run for a connection or packet of a workload.
-    pub(super) fn runs(&self, watcher: &str, workload: &str) -> f64 {
-        let of_it = self.hooks.iter().filter(|hook| hook.program.watcher == watcher);
-        of_it.filter_map(|hook| hook.work.get(workload)).map(|work| work.runs).sum()
+    /// How often a watcher's kprobes and kretprobes are hit by a connection or packet of a workload. Its tracepoints, which
+    /// are far cheaper, are not among them.
+    pub(super) fn kprobe_hits(&self, watcher: &str, workload: &str) -> f64 {
+        let is_kprobe = |name: &str| name.starts_with("kprobe") || name.starts_with("kretprobe");
+        let hooks =
+            self.hooks.iter().filter(|hook| hook.program.watcher == watcher && is_kprobe(&hook.program.name));
+        hooks.filter_map(|hook| hook.work.get(workload)).map(|work| work.runs).sum::<f64>().abs()
     }
 }
 
@@ -104,16 +109,20 @@ fn names(lines: &[Line]) -> Vec<String> {
 }
 
 fn watched(name: &str, lines: &[Line], slots: &Slots<'_>) -> Watched {
-    let mut ready = Vec::new();
+    let (mut ready, mut on_processor) = (Vec::new(), Vec::new());
     let mut failed = None;
     for line in lines {
         match line {
-            Line::Ready { watcher, instructions } if watcher == name => ready.push(*instructions),
+            Line::Ready { watcher, instructions, busy } if watcher == name => {
+                ready.push(*instructions);
+                on_processor.push(*busy);
+            }
             Line::Failed { watcher, reason } if watcher == name => failed = Some(reason.clone()),
             _ => {}
         }
     }
-    Watched { name: name.to_owned(), failed, ready: Spread::of(&ready), extra: slots.extra(name) }
+    let (ready, busy) = (Spread::of(&ready), Spread::of(&on_processor));
+    Watched { name: name.to_owned(), failed, ready, busy, extra: slots.extra(name) }
 }
 
 fn hooks(lines: &[Line]) -> Vec<Hook> {
@@ -236,8 +245,8 @@ mod tests {
 
     #[test]
     fn runs_are_put_to_their_program() {
-        let program = |id, watcher: &str| {
-            let (watcher, name) = (watcher.to_owned(), "p".to_owned());
+        let program = |id, watcher: &str, name: &str| {
+            let (watcher, name) = (watcher.to_owned(), name.to_owned());
             Line::Program(Program {
                 watcher,
                 id,
@@ -254,9 +263,18 @@ mod tests {
             runs,
             instructions: 50.0,
         };
-        let lines = [program(1, "a"), program(2, "a"), program(1, "b"), runs(1, "a", 2.0), runs(2, "a", 1.0)];
+        let lines = [
+            program(1, "a", "kprobe_x"),
+            program(2, "a", "kretprobe_x"),
+            program(3, "a", "tp_btf_x"),
+            program(1, "b", "kprobe_x"),
+            runs(1, "a", 2.0),
+            runs(2, "a", 1.0),
+            runs(3, "a", 6.0),
+        ];
         let report = Report::of("6.1", "", &lines);
-        assert_eq!(report.runs("a", "accepted"), 3.0);
-        assert_eq!(report.runs("b", "accepted"), 0.0);
+        assert_eq!(report.hooks[2].work["accepted"].runs, 6.0);
+        assert_eq!(report.kprobe_hits("a", "accepted"), 3.0);
+        assert_eq!(report.kprobe_hits("b", "accepted"), 0.0);
     }
 }

@@ -25,8 +25,10 @@ pub(super) struct Running {
     child: Kept,
     /// The programs that were there before it.
     pub(super) before: BTreeSet<u32>,
-    /// From its start until it was ready, in instructions.
+    /// From its start until it was ready, in instructions; a wait is as many as would have fitted into it.
     pub(super) took: f64,
+    /// Those of its own threads, in the kernel too.
+    pub(super) busy: f64,
 }
 
 impl Running {
@@ -41,19 +43,24 @@ impl Running {
         command.stdout(output.try_clone()?).stderr(output);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("bench: cannot start {program}"))?;
-        let mut running = Self { child: Kept(child), before, took: 0.0 };
+        let mut running = Self { child: Kept(child), before, took: 0.0, busy: 0.0 };
         if watcher.is_daemon() {
             running.wait_for(|_| Ok(says_that_it_is_ready()))?;
-            running.took = started.elapsed().as_secs_f64() * 1e9;
+            running.note(started);
         }
         programs::keep_statistics(true)?;
         let seen = running.wait_for(|running| running.sees_a_connection(traffic));
         programs::keep_statistics(false)?;
         seen?;
         if !watcher.is_daemon() {
-            running.took = started.elapsed().as_secs_f64() * 1e9;
+            running.note(started);
         }
         Ok(running)
+    }
+
+    fn note(&mut self, started: Instant) {
+        self.took = started.elapsed().as_secs_f64() * 1e9;
+        self.busy = busy(self.child.0.id());
     }
 
     /// Ends it, and waits until the kernel has let go of its programs.
@@ -91,6 +98,16 @@ impl Running {
         }
         bail!("not ready within {} s: {}", PATIENCE.as_secs(), reason())
     }
+}
+
+/// Nanoseconds that a process' threads were on the processor.
+fn busy(process: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return 0.0 };
+    let of_thread = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    threads.filter_map(Result::ok).filter_map(of_thread).sum()
 }
 
 /// The daemon says it itself.

@@ -87,14 +87,22 @@ fn growth(report: &Report) -> Table {
 }
 
 fn starts(report: &Report) -> Table {
-    let head = ["started", "millions of instructions"].map(str::to_owned).to_vec();
+    let head =
+        ["started", "ms until ready", "millions of instructions of its own"].map(str::to_owned).to_vec();
     let millions = |spread: &Spread| whole(spread.median / 1e6);
     let rows = report
         .watchers
         .iter()
-        .filter_map(|watched| Some(vec![watched.name.clone(), millions(watched.ready.as_ref()?)]))
+        .filter_map(|watched| {
+            let (ready, busy) = (watched.ready.as_ref()?, watched.busy.as_ref()?);
+            Some(vec![watched.name.clone(), millions(ready), millions(busy)])
+        })
         .collect();
-    Table { title: title(report, "from the start until ready"), head, rows }
+    Table {
+        title: title(report, "from the start until ready, where a million instructions take a millisecond"),
+        head,
+        rows,
+    }
 }
 
 fn hooks(report: &Report, watcher: &str) -> Table {
@@ -131,7 +139,8 @@ fn sum(hooks: &[&Hook]) -> Vec<String> {
     row.extend([verified, translated, jited].map(|number| whole(number.into())));
     for workload in BY_HOOK {
         let work = || hooks.iter().filter_map(|hook| hook.work.get(workload.name()));
-        row.push(format!("{:.2}", work().map(|work| work.runs).sum::<f64>()));
+        // A sum of nothing is -0.
+        row.push(format!("{:.2}", work().map(|work| work.runs).sum::<f64>().abs()));
         row.push(whole(work().map(|work| work.runs * work.instructions).sum()));
     }
     row

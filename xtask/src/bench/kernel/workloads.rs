@@ -4,12 +4,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, accept, bind, listen, socket, sockopt};
 
 use super::packets::Flood;
+use super::stopwatch::Stopwatch;
 
 /// In the order in which they are measured.
 pub(super) const WORKLOADS: [Workload; 4] =
@@ -42,6 +43,9 @@ impl Workload {
             Self::SynCookie => "syn_cookie",
         }
     }
+
+    /// More than there are in a batch.
+    const MOST: u32 = 1000;
 
     /// Connections or packets of a batch.
     const fn batch(self) -> u32 {
@@ -85,12 +89,35 @@ impl Listener {
         Ok(stream)
     }
 
-    /// The whole life of some connections.
-    pub(super) fn connections(&self, at_once: u32) -> Result<()> {
-        let clients: Vec<_> = (0..at_once).map(|_| self.connect()).collect::<Result<_>>()?;
-        let servers: Vec<_> = (0..at_once).map(|_| Ok(accept(&self.socket)?)).collect::<Result<Vec<_>>>()?;
-        drop((clients, servers));
+    fn accept(&self) -> Result<OwnedFd> {
+        Ok(accept(&self.socket)?)
+    }
+
+    /// The whole life of a connection.
+    fn connection(&self) -> Result<()> {
+        let client = self.connect()?;
+        let server = self.accept()?;
+        drop((client, server));
         Ok(())
+    }
+
+    /// Each step of many at once; instructions of one of them.
+    fn burst(&self, bursts: u32) -> Result<f64> {
+        let [mut connecting, mut accepting, mut closing] =
+            [(); 3].map(|()| Stopwatch::for_steps(bursts * BURST));
+        for _ in 0..bursts {
+            let clients: Vec<_> =
+                (0..BURST).map(|_| connecting.time(|| self.connect())).collect::<Result<_>>()?;
+            let servers: Vec<_> =
+                (0..BURST).map(|_| accepting.time(|| self.accept())).collect::<Result<_>>()?;
+            for pair in clients.into_iter().zip(servers) {
+                closing.time(|| {
+                    drop(pair);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok([connecting, accepting, closing].map(Stopwatch::of_a_step).iter().sum())
     }
 }
 
@@ -120,17 +147,15 @@ impl Traffic {
 
     /// One connection from its SYN to its end: what a watcher has to see.
     pub(super) fn connection(&self) -> Result<()> {
-        self.open.connections(1)
+        self.open.connection()
     }
 
     /// Runs one batch and says what one connection or packet cost, in instructions.
     pub(super) fn batch(&mut self, workload: Workload) -> Result<f64> {
         let count = workload.batch();
         match workload {
-            Workload::Accepted => measured(count, || (0..count).try_for_each(|_| self.open.connections(1))),
-            Workload::Burst => {
-                measured(count, || (0..count / BURST).try_for_each(|_| self.open.connections(BURST)))
-            }
+            Workload::Accepted => measured(0..count, |_| self.open.connection()),
+            Workload::Burst => self.open.burst(count / BURST),
             Workload::SynDropped => self.packets(workload, self.full.address),
             Workload::SynCookie => {
                 fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2")?;
@@ -150,9 +175,7 @@ impl Traffic {
         let packets = self.flood.make(server, workload.batch())?;
         let name = workload.counter().unwrap_or_default();
         let before = counter(name)?;
-        let cost = measured(workload.batch(), || {
-            packets.iter().try_for_each(|packet| self.flood.send(packet, server))
-        })?;
+        let cost = measured(packets.iter(), |packet| self.flood.send(packet, server))?;
         let counted = counter(name)? - before;
         let sent = u64::from(workload.batch());
         ensure!(counted == sent, "bench: {}: of {sent} SYNs {counted} were {name}", workload.name());
@@ -174,16 +197,18 @@ impl Crowd {
     /// As [`Workload::Accepted`].
     pub(super) fn batch(&self) -> Result<f64> {
         let count = Workload::Accepted.batch();
-        let asked = self.0.iter().take(Self::ASKED).cycle().take(usize::try_from(count)?);
-        measured(count, || asked.into_iter().try_for_each(|listener| listener.connections(1)))
+        let asked = self.0.iter().take(Self::ASKED).cycle();
+        measured(asked.zip(0..count), |(listener, _)| listener.connection())
     }
 }
 
-/// Instructions for each of so many: in a machine that counts them its clock's nanoseconds are instructions.
-fn measured(count: u32, work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let started = Instant::now();
-    work()?;
-    Ok(started.elapsed().as_secs_f64() * 1e9 / f64::from(count))
+/// Instructions of an ordinary one of some steps.
+fn measured<T>(steps: impl Iterator<Item = T>, step: impl Fn(T) -> Result<()>) -> Result<f64> {
+    let mut stopwatch = Stopwatch::for_steps(Workload::MOST);
+    for each in steps {
+        stopwatch.time(|| step(each))?;
+    }
+    Ok(stopwatch.of_a_step())
 }
 
 /// A counter of TcpExt in this network namespace.
