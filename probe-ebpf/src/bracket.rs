@@ -68,10 +68,9 @@ fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> 
         return false;
     }
     match stage {
-        Stage::Syn if remembers && flood == here as u64 => true,
         Stage::Syn => {
-            state.remembered_flood = here as u64;
-            state.before.read_flood(here, false)
+            state.remembered_flood = 0;
+            (remembers && flood == here as u64) || state.before.read_flood(here, false)
         }
         Stage::Cookie => state.before.read_cookies_checked(here),
         Stage::LastAck | Stage::RequestError => true,
@@ -188,6 +187,9 @@ pub(crate) fn close<R: KernelRead>(
     let row = state.row;
     let counters = counters_in(row)?;
     state.remembered_listen = state.counters_here;
+    if stage == Stage::Syn {
+        state.remembered_flood = state.counters_here;
+    }
     if suspicion == Suspicion::None {
         return Some(Closed { listener, counters, row, dropped: false });
     }

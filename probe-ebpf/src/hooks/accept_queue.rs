@@ -5,7 +5,9 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext},
 };
 use probe_common::{
-    accept_queue::{AcceptedCounters, BURST, FILL_ONE, QueuedChild, QueuedSet, fill_bucket, wait_bucket},
+    accept_queue::{
+        AcceptedCounters, BURST, FILL_ONE, QUEUED_WAYS, QueuedChild, QueuedSet, fill_bucket, wait_bucket,
+    },
     loss::Loss,
     queue_peaks::QueuePeaks,
 };
@@ -63,20 +65,18 @@ pub(super) fn begins_to_wait(hash: u32, child: u64, row: u32, now: u64) {
         return;
     }
     let Some(places) = places(hash) else { return };
-    let mut oldest = u64::MAX;
-    let mut chosen = None;
-    for (index, place) in places.iter().enumerate() {
+    let queued = QueuedChild { child, queued_at: now, row: u64::from(row) };
+    for place in places.iter_mut() {
         // One that is there is of a connection whose end was missed, and whose memory this one has.
-        let age = if place.child == 0 || place.child == child { 0 } else { place.queued_at };
-        if age < oldest {
-            (oldest, chosen) = (age, Some(index));
+        if place.child == 0 || place.child == child {
+            *place = queued;
+            return;
         }
     }
-    if oldest != 0 {
-        lose(Loss::AcceptWaitMapFull);
-    }
-    if let Some(place) = chosen.and_then(|index| places.get_mut(index)) {
-        *place = QueuedChild { child, queued_at: now, row: u64::from(row) };
+    // Any one makes room: to look for the oldest is more than the verifier likes to follow.
+    lose(Loss::AcceptWaitMapFull);
+    if let Some(place) = places.get_mut(hash as usize % QUEUED_WAYS) {
+        *place = queued;
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::servers::{self, Server};
+use super::servers::{self, SUITE, Server};
 use crate::cache::Cache;
 use crate::toolchain_layout::find_on_path;
 use crate::{processes, workspace};
@@ -19,6 +19,7 @@ const OLDEST_NODE: u32 = 20;
 /// All of it, of the release that all unpacked servers are of.
 const PACKAGES: Server = Server {
     name: "browser",
+    suite: SUITE,
     packages: &["chromium", "nodejs", "npm", "fonts-dejavu-core"],
     needs: is_needed,
     proof: "usr/lib/chromium/chromium",

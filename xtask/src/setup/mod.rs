@@ -105,6 +105,11 @@ pub(crate) fn peers() -> Result<PathBuf> {
     servers::provide(&peers::PEERS, &Cache::open()?)
 }
 
+/// The root file system of the bpftrace of Debian 12.
+pub(crate) fn peers_of_debian_12() -> Result<PathBuf> {
+    servers::provide(&peers::PEERS_OF_DEBIAN_12, &Cache::open()?)
+}
+
 /// Node.js, npm and Chromium.
 pub(crate) fn browser() -> Result<browser::Browser> {
     browser::provide(&Cache::open()?, busybox()?)

@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::debian::{Archive, PackageVersion};
 use crate::cache::Cache;
 
-const SUITE: &str = "trixie";
+/// The release that they are of, but for what is compared with an older one.
+pub(super) const SUITE: &str = "trixie";
 
 /// Where the kernel's file systems, a place for temporary files and the server's own folder are mounted.
 const MOUNT_POINTS: [&str; 4] = ["proc", "dev", "tmp", "srv"];
@@ -32,6 +33,8 @@ const LEFT_OUT: [&str; 5] =
 pub(crate) struct Server {
     /// The name of its folder in the cache.
     pub(crate) name: &'static str,
+    /// The release that its packages are of.
+    pub(super) suite: &'static str,
     pub(super) packages: &'static [&'static str],
     /// Which of their dependencies it takes; all others are for what it does not do here.
     pub(super) needs: fn(&str) -> bool,
@@ -42,6 +45,7 @@ pub(crate) struct Server {
 /// Tomcat on a JVM, with the compiler that makes its pages into classes.
 pub(crate) const TOMCAT: Server = Server {
     name: "tomcat10",
+    suite: SUITE,
     packages: &["tomcat10-common", "openjdk-21-jre-headless"],
     needs: |package| {
         let ends = ["-java", "-jre-headless", "-common"].iter().any(|end| package.ends_with(end));
@@ -54,6 +58,7 @@ pub(crate) const TOMCAT: Server = Server {
 /// nginx without its modules.
 pub(crate) const NGINX: Server = Server {
     name: "nginx",
+    suite: SUITE,
     packages: &["nginx"],
     needs: |package| {
         let tools = ["debconf", "iproute2", "libcap2-bin"];
@@ -65,6 +70,7 @@ pub(crate) const NGINX: Server = Server {
 /// Python with its standard library.
 pub(crate) const PYTHON: Server = Server {
     name: "python3",
+    suite: SUITE,
     packages: &["python3"],
     needs: |package| !["debconf", "dpkg", "tar", "tzdata"].contains(&package),
     proof: "usr/bin/python3",
@@ -73,6 +79,7 @@ pub(crate) const PYTHON: Server = Server {
 /// JMeter, a load client. Only its classes: it is run by the JVM that comes with Tomcat.
 pub(crate) const JMETER: Server = Server {
     name: "jmeter",
+    suite: SUITE,
     packages: &["jmeter", "jmeter-http"],
     needs: |package| {
         let is_java = package.ends_with("-java") && !package.starts_with("ca-certificates");
@@ -83,7 +90,7 @@ pub(crate) const JMETER: Server = Server {
 
 /// The server's root file system in the cache; unpacked if it is not there.
 pub(crate) fn provide(server: &Server, cache: &Cache) -> Result<PathBuf> {
-    let name = Path::new("servers").join(format!("{}-{SUITE}", server.name));
+    let name = Path::new("servers").join(format!("{}-{}", server.name, server.suite));
     let root = cache.entry(&name, |folder| unpack(server, cache, folder)).with_context(|| {
         format!(
             "setup: {} could not be unpacked (remedy: a network that reaches Debian's archive)",
@@ -101,11 +108,11 @@ pub(crate) fn provide(server: &Server, cache: &Cache) -> Result<PathBuf> {
 }
 
 fn unpack(server: &Server, cache: &Cache, folder: &Path) -> Result<()> {
-    let suite = Archive::of_this_machine(cache.temporary())?.suite(SUITE)?;
+    let suite = Archive::of_this_machine(cache.temporary())?.suite(server.suite)?;
     let mut packages = suite.closure(server.packages)?;
     packages.retain(|package| (server.needs)(&package.name));
     let names: Vec<String> = packages.iter().map(PackageVersion::to_string).collect();
-    println!("setup: {}: unpacking {} packages of {SUITE}", server.name, names.len());
+    println!("setup: {}: unpacking {} packages of {}", server.name, names.len(), server.suite);
     suite.unpack(&names, folder)?;
     for left_out in LEFT_OUT.map(|path| folder.join(path)).iter().filter(|path| path.is_dir()) {
         fs::remove_dir_all(left_out)?;

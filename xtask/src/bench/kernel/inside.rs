@@ -12,7 +12,7 @@ use super::packets::NETWORK;
 use super::programs::{self, Work};
 use super::report::growth_name;
 use super::running::Running;
-use super::watchers::{NOTHING, PEERS, WATCHERS, Watcher};
+use super::watchers::{NOTHING, PEERS, PEERS_OF_DEBIAN_12, WATCHERS, Watcher};
 use super::workloads::{Crowd, Traffic, WORKLOADS, Workload};
 use crate::processes;
 use crate::vm::pack::DAEMON;
@@ -53,16 +53,18 @@ pub(super) fn run(rounds: u32) -> Result<()> {
 
 /// What peers need to find in their root, and clients that do not exist.
 fn prepare() -> Result<()> {
-    let mount = |arguments: [&str; 3], point: &str| {
-        let point = format!("{PEERS}{point}");
-        fs::create_dir_all(&point)?;
-        processes::run(Command::new("mount").args(arguments).arg(point))
-    };
-    // bpftrace asks a shell for a compiler's folders, and does not expect that there is none.
-    fs::copy("/bin/busybox", format!("{PEERS}/usr/bin/sh")).context("bench: no shell for the peers")?;
-    mount(["-t", "proc", "proc"], "/proc")?;
-    mount(["-o", "rbind", "/sys"], "/sys")?;
-    mount(["-o", "rbind", "/dev"], "/dev")?;
+    for root in [PEERS, PEERS_OF_DEBIAN_12] {
+        let mount = |arguments: [&str; 3], point: &str| {
+            let point = format!("{root}{point}");
+            fs::create_dir_all(&point)?;
+            processes::run(Command::new("mount").args(arguments).arg(point))
+        };
+        // bpftrace asks a shell for a compiler's folders, and does not expect that there is none.
+        fs::copy("/bin/busybox", format!("{root}/usr/bin/sh")).context("bench: no shell for the peers")?;
+        mount(["-t", "proc", "proc"], "/proc")?;
+        mount(["-o", "rbind", "/sys"], "/sys")?;
+        mount(["-o", "rbind", "/dev"], "/dev")?;
+    }
     processes::run(Command::new("ip").args(["route", "add", NETWORK, "dev", "lo"]))?;
     let files = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
     setrlimit(Resource::Nofile, files).context("bench: not enough open files")

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::lines::lines_in;
 use super::report::Report;
-use super::watchers::PEERS;
+use super::watchers::{PEERS, PEERS_OF_DEBIAN_12};
 use crate::setup::Lab;
 use crate::setup::kernels::Kernel;
 use crate::vm;
@@ -26,6 +26,7 @@ pub(super) struct Contents {
     pub(super) daemon: PathBuf,
     pub(super) xtask: PathBuf,
     pub(super) peers: PathBuf,
+    pub(super) peers_of_debian_12: PathBuf,
 }
 
 /// Boots a kernel, measures, and reads what it told.
@@ -76,7 +77,9 @@ fn pack(archive: &Path, lab: &Lab, kernel: &Kernel, contents: &Contents, rounds:
     for (name, program) in [(DAEMON, &contents.daemon), (XTASK, &contents.xtask)] {
         initramfs.program(name.trim_start_matches('/'), &pack::read(program)?)?;
     }
-    initramfs.tree(PEERS.trim_start_matches('/'), &contents.peers)?;
+    for (name, tree) in [(PEERS, &contents.peers), (PEERS_OF_DEBIAN_12, &contents.peers_of_debian_12)] {
+        initramfs.tree(name.trim_start_matches('/'), tree)?;
+    }
     initramfs.finish()?;
     Ok(())
 }

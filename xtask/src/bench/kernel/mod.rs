@@ -94,6 +94,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<Report>> {
     let lab = setup::lab(&labels)?;
     let contents = Contents {
         peers: setup::peers()?,
+        peers_of_debian_12: setup::peers_of_debian_12()?,
         daemon: arguments.probe.clone().map_or_else(|| build::daemon(true, true), Ok)?,
         xtask: build::static_xtask()?,
     };

@@ -4,13 +4,14 @@ use crate::vm::pack::DAEMON;
 
 /// Nobody watches.
 pub(super) const NOTHING: &str = "nothing";
-/// The measure of what one probe costs.
-pub(super) const ONE_LINER: &str = "bpftrace one-liner";
+/// The measure of what one probe costs, as Debian 12 has it.
+pub(super) const ONE_LINER: &str = "bpftrace 0.17 one-liner";
 /// The plan that the daemon takes by itself.
 pub(super) const TRAMPOLINE: &str = "trampoline";
 
-/// Where the peers' root file system is inside a machine.
+/// Where the peers' root file systems are inside a machine.
 pub(super) const PEERS: &str = "/peers";
+pub(super) const PEERS_OF_DEBIAN_12: &str = "/peers-of-debian-12";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// A program that watches, with its arguments.
@@ -27,6 +28,7 @@ pub(super) struct Watcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     Peer,
+    PeerOfDebian12,
     Daemon,
 }
 
@@ -34,13 +36,13 @@ const PEER: Watcher =
     Watcher { name: "", program: Program::Peer, arguments: &[], by_hook: false, in_growth: false };
 const THIS: Watcher = Watcher { program: Program::Daemon, by_hook: true, ..PEER };
 
+const COUNTS_BY_COMMAND: &[&str] =
+    &["/usr/bin/bpftrace", "-e", "kprobe:tcp_v4_syn_recv_sock { @[comm] = count(); }"];
+
 /// All of them, in the order in which they are measured. What the daemon has no option for is left out.
-pub(super) const WATCHERS: [Watcher; 9] = [
-    Watcher {
-        name: ONE_LINER,
-        arguments: &["/usr/bin/bpftrace", "-e", "kprobe:tcp_v4_syn_recv_sock { @[comm] = count(); }"],
-        ..PEER
-    },
+pub(super) const WATCHERS: [Watcher; 10] = [
+    Watcher { name: ONE_LINER, program: Program::PeerOfDebian12, arguments: COUNTS_BY_COMMAND, ..PEER },
+    Watcher { name: "bpftrace 0.23 one-liner", arguments: COUNTS_BY_COMMAND, ..PEER },
     Watcher { name: "tcpsynbl.bt", arguments: &["/usr/bin/bpftrace", "/usr/sbin/tcpsynbl.bt"], ..PEER },
     Watcher { name: "tcpaccept.bt", arguments: &["/usr/bin/bpftrace", "/usr/sbin/tcpaccept.bt"], ..PEER },
     // bcc's own, in Python, compiles C against the kernel's headers at each start, which the lab's machines do not have.
@@ -72,6 +74,7 @@ impl Watcher {
     pub(super) fn command(&self, address: &str) -> Vec<String> {
         let before: &[&str] = match self.program {
             Program::Peer => &[BUSYBOX, "chroot", PEERS],
+            Program::PeerOfDebian12 => &[BUSYBOX, "chroot", PEERS_OF_DEBIAN_12],
             Program::Daemon => &[DAEMON, "run", "--listen", address],
         };
         before.iter().chain(self.arguments).map(|word| (*word).to_owned()).collect()
