@@ -75,7 +75,7 @@ pub(super) fn begins_to_wait(hash: u32, child: u64, row: u32, now: u64) {
     }
     // Any one makes room: to look for the oldest is more than the verifier likes to follow.
     lose(Loss::AcceptWaitMapFull);
-    if let Some(place) = places.get_mut(hash as usize % QUEUED_WAYS) {
+    if let Some(place) = places.get_mut((hash >> 24) as usize % QUEUED_WAYS) {
         *place = queued;
     }
 }
