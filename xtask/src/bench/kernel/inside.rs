@@ -83,10 +83,11 @@ impl Bench {
     /// A slot without anybody and one with the watcher. One that cannot be watched by is not tried again.
     fn turn(&mut self, watcher: &Watcher) -> bool {
         let result = self.bare().and_then(|()| {
-            let running = Running::start(watcher, &self.traffic)?;
+            let mut running = Running::start(watcher, &self.traffic)?;
             let (instructions, busy) = (running.took, running.busy);
             Line::Ready { watcher: watcher.name.to_owned(), instructions, busy }.say();
             self.workloads(watcher.name)?;
+            running.expect_attached(&self.traffic)?;
             running.stop()
         });
         if let Err(error) = &result {

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Use this tcp-backlog-probe, which has to be static, instead of building one
     #[arg(long, value_name = "FILE")]
     probe: Option<PathBuf>,
-    /// Do not measure: use the last run's figures
+    /// Do not measure: use the last figures of each kernel
     #[arg(long)]
     last: bool,
     /// Fail where something is dearer than budgets.toml allows
@@ -69,7 +69,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return inside::run(arguments.rounds);
     }
     let style = if arguments.markdown { Style::Markdown } else { Style::Plain };
-    let reports = if arguments.last { last()? } else { measure(arguments)? };
+    let mut reports = if arguments.last { last()? } else { measure(arguments)? };
+    reports.retain(|report| arguments.kernels.contains(&report.kernel));
     for table in reports.iter().flat_map(tables::of) {
         print!("{}", table.render(style));
     }
@@ -112,11 +113,22 @@ fn results() -> PathBuf {
     workspace::target().join("bench/kernel.json")
 }
 
+/// Writes the figures, in place of the same kernels' former ones.
 fn keep(reports: &[Report]) -> Result<()> {
     let path = results();
     let advice = || format!("cannot write {}", path.display());
     fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(advice)?;
-    fs::write(&path, serde_json::to_string_pretty(reports)?).with_context(advice)
+    // What cannot be read is of no use to anybody.
+    let all = merged(last().unwrap_or_default(), reports);
+    fs::write(&path, serde_json::to_string_pretty(&all)?).with_context(advice)
+}
+
+/// In the lab's order.
+fn merged(mut former: Vec<Report>, reports: &[Report]) -> Vec<Report> {
+    former.retain(|old| !reports.iter().any(|new| new.kernel == old.kernel));
+    former.extend_from_slice(reports);
+    former.sort_by_key(|report| TESTED_LINES.iter().position(|label| *label == report.kernel));
+    former
 }
 
 fn last() -> Result<Vec<Report>> {
@@ -124,4 +136,25 @@ fn last() -> Result<Vec<Report>> {
     let text = fs::read_to_string(&path)
         .with_context(|| format!("no figures in {}: run it without --last", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is another version's", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernels_figures_replace_its_former_ones_only() {
+        let report = |kernel: &str, release: &str| Report {
+            kernel: kernel.to_owned(),
+            release: release.to_owned(),
+            ..Report::default()
+        };
+        let all = merged(
+            vec![report("6.1", "old"), report("7.2", "old")],
+            &[report("5.10", "new"), report("6.1", "new")],
+        );
+        let all: Vec<_> =
+            all.iter().map(|report| (report.kernel.as_str(), report.release.as_str())).collect();
+        assert_eq!(all, [("5.10", "new"), ("6.1", "new"), ("7.2", "old")]);
+    }
 }

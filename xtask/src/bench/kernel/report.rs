@@ -122,7 +122,9 @@ fn watched(name: &str, lines: &[Line], slots: &Slots<'_>) -> Watched {
         }
     }
     let (ready, busy) = (Spread::of(&ready), Spread::of(&on_processor));
-    Watched { name: name.to_owned(), failed, ready, busy, extra: slots.extra(name) }
+    // What it did before it failed may have been nothing.
+    let extra = if failed.is_some() { Figures::new() } else { slots.extra(name) };
+    Watched { name: name.to_owned(), failed, ready, busy, extra }
 }
 
 fn hooks(lines: &[Line]) -> Vec<Hook> {
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn who_failed_is_there_with_the_reason() {
         let failed = Line::Failed { watcher: "a".to_owned(), reason: "no".to_owned() };
-        let report = Report::of("6.1", "", &[batches(0, NOTHING, &[1.0]), failed]);
+        let report = Report::of("6.1", "", &[batches(0, NOTHING, &[1.0]), batches(1, "a", &[1.0]), failed]);
         assert_eq!(report.watchers[0].failed.as_deref(), Some("no"));
         assert!(report.watchers[0].extra.is_empty());
     }

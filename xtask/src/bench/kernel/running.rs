@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::programs;
 use super::watchers::Watcher;
@@ -17,6 +17,8 @@ use crate::processes::Kept;
 /// In the machine's own time, where a second is a milliard of instructions.
 const PATIENCE: Duration = Duration::from_secs(240);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// That a watcher has to see one after the other.
+const CONNECTIONS: u32 = 3;
 const ADDRESS: &str = "127.0.0.1:10511";
 const LOG: &str = "/tmp/watcher.log";
 
@@ -49,7 +51,7 @@ impl Running {
             running.note(started);
         }
         programs::keep_statistics(true)?;
-        let seen = running.wait_for(|running| running.sees_a_connection(traffic));
+        let seen = running.wait_for(|running| running.sees_connections(traffic));
         programs::keep_statistics(false)?;
         seen?;
         if !watcher.is_daemon() {
@@ -77,12 +79,29 @@ impl Running {
         Ok(())
     }
 
-    /// Whether a program of its own ran because of a connection.
-    fn sees_a_connection(&self, traffic: &Traffic) -> Result<bool> {
-        let runs = || programs::work(&self.before).values().map(|work| work.runs).sum::<u64>();
-        let before = runs();
-        traffic.connection()?;
-        Ok(runs() > before)
+    /// Whether one of its programs ran for each of some connections. That of a mere test goes at once.
+    fn sees_connections(&self, traffic: &Traffic) -> Result<bool> {
+        let mut before = programs::work(&self.before);
+        for _ in 0..CONNECTIONS {
+            traffic.connection()?;
+            thread::sleep(BETWEEN_LOOKS);
+            let mut after = programs::work(&self.before);
+            after.retain(|program, work| before.get(program).is_some_and(|before| work.runs > before.runs));
+            before = after;
+        }
+        Ok(!before.is_empty())
+    }
+
+    /// Makes sure that it watched to the end.
+    pub(super) fn expect_attached(&mut self, traffic: &Traffic) -> Result<()> {
+        programs::keep_statistics(true)?;
+        let sees = self.sees_connections(traffic);
+        programs::keep_statistics(false)?;
+        if let Some(status) = self.child.0.try_wait()? {
+            bail!("it ended while it was measured ({status}): {}", reason());
+        }
+        ensure!(sees?, "its programs did not see what it was measured by: {}", reason());
+        Ok(())
     }
 
     fn wait_for(&mut self, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {

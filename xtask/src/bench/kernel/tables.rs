@@ -48,7 +48,7 @@ fn costs(report: &Report) -> Table {
 
 /// The reason stands in place of the figures.
 fn explain(watched: &Watched, row: &mut Vec<String>) {
-    if let (Some(reason), true) = (&watched.failed, watched.extra.is_empty()) {
+    if let Some(reason) = &watched.failed {
         row.truncate(1);
         row.push(reason.clone());
     }
