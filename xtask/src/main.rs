@@ -2,9 +2,11 @@
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 mod abuse;
+mod bench;
 mod build;
 mod cache;
 mod ci;
+mod daemon;
 mod dashboards;
 mod demo;
 mod http;
@@ -45,6 +47,7 @@ enum Command {
     Demo(demo::Arguments),
     Spike(spike::Arguments),
     Abuse(abuse::Arguments),
+    Bench(bench::Arguments),
     Dashboards(dashboards::Arguments),
     Package(package::Arguments),
     Lint(lint::Arguments),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Spike(arguments) => spike::run(&arguments),
         Command::Abuse(arguments) => abuse::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Dashboards(arguments) => dashboards::run(&arguments),
         Command::Package(arguments) => package::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
