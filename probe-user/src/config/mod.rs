@@ -72,6 +72,7 @@ pub struct Overrides {
     pub plan: Option<PlanWish>,
     pub accounting: Option<AccountingWish>,
     pub accept_wait_connections: Option<u32>,
+    pub listeners: Option<u32>,
     pub ports_limit: Option<usize>,
     pub log_format: Option<LogFormat>,
     pub log_level: Option<String>,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use probe_common::{
-    accept_queue::{AcceptQueueCounters, AcceptedCounters},
-    handshake::HandshakeCounters,
     kernel_offsets::KernelOffsets,
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
 };
@@ -15,6 +13,7 @@ use super::{
     kernel_types::{KernelTypes, ParameterType, Prototype},
     offsets::ResolvedOffsets,
     outcome::{Accounting, Variant},
+    sizes::{Host, rows},
 };
 
 /// What `--plan` asks for.
@@ -54,10 +53,12 @@ pub struct Wishes {
     pub accounting: AccountingWish,
     /// `--accept-wait-connections`: the connections in accept queues whose wait can be measured at once.
     pub queued_connections: u32,
+    /// `--listeners`: how many are told apart; `None` decides by those that there are.
+    pub listeners: Option<u32>,
 }
 
-/// What [`Wishes::queued_connections`] is by default: 5 MiB of kernel memory.
-pub const DEFAULT_QUEUED_CONNECTIONS: u32 = 65_536;
+/// What [`Wishes::queued_connections`] is by default: not quite 3 MiB of kernel memory.
+pub const DEFAULT_QUEUED_CONNECTIONS: u32 = 32_768;
 
 impl Default for Wishes {
     fn default() -> Self {
@@ -65,6 +66,7 @@ impl Default for Wishes {
             plan: PlanWish::default(),
             accounting: AccountingWish::default(),
             queued_connections: DEFAULT_QUEUED_CONNECTIONS,
+            listeners: None,
         }
     }
 }
@@ -79,6 +81,8 @@ pub struct KernelFacts {
     pub discard_sites: Result<Vec<AddressRange>, String>,
     /// CPUs that may ever be there, numbered from 0: memory is paid for each.
     pub possible_cpus: usize,
+    /// Sockets that listen now, in all network namespaces: each wants a row.
+    pub listeners: usize,
 }
 
 /// Why a way of a hook does not work here: by hook and index of the way.
@@ -148,34 +152,21 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         Accounting::None
     };
     let hooks = assess(accounting);
+    let host = Host { possible_cpus: facts.possible_cpus, listeners: facts.listeners };
+    let rows = rows(host, wishes.listeners);
     Plan {
-        settings: settings(facts, accounting, &hooks, !probing_is_refused(failures)),
+        settings: Settings { rows, ..settings(facts, accounting, &hooks, !probing_is_refused(failures)) },
         offsets: facts.resolved.offsets,
         accounting,
-        total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
+        total_entries: rows.saturating_mul(cpus(facts.possible_cpus)),
         queued_entries: wishes.queued_connections,
         hooks,
     }
 }
 
-/// Kernel memory that the rows of totals may take, for all CPUs together.
-const ROWS_BYTES: usize = 32 << 20;
-/// The most listeners that are told apart on any host.
-pub const MOST_ROWS: usize = 16_384;
-/// The fewest, on hosts with very many CPUs.
-const FEWEST_ROWS: usize = 512;
-
 /// As a number of the kernel's size.
 fn cpus(possible_cpus: usize) -> u32 {
     u32::try_from(possible_cpus.max(1)).unwrap_or(u32::MAX)
-}
-
-/// How many rows fit the budget: each has a copy of the totals for every CPU.
-fn rows(possible_cpus: usize) -> u32 {
-    let of_each_cpu = size_of::<HandshakeCounters>() + size_of::<AcceptQueueCounters>();
-    let row = of_each_cpu * possible_cpus.max(1) + size_of::<AcceptedCounters>();
-    let rows = (ROWS_BYTES / row).clamp(FEWEST_ROWS, MOST_ROWS);
-    u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
 fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan], may_probe: bool) -> Settings {
@@ -195,7 +186,6 @@ fn settings(facts: &KernelFacts, accounting: Accounting, hooks: &[HookPlan], may
         last_ack_from_caller: u32::from(first_way(name::LAST_ACK) == Some(Variant::Caller)),
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
         may_probe: u32::from(may_probe),
-        rows: rows(facts.possible_cpus),
         ..Settings::UNSET
     };
     if let Ok(sites) = &facts.discard_sites {
