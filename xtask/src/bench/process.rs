@@ -15,6 +15,23 @@ pub(super) fn kibibytes(process: u32, name: &str) -> Result<u64> {
     number.with_context(|| format!("bench: /proc/{process}/status has no {name}"))
 }
 
+/// What of the resident memory is BPF maps, which the kernel shares with the process.
+pub(super) fn kibibytes_of_maps(process: u32) -> Result<u64> {
+    let mappings = fs::read_to_string(format!("/proc/{process}/smaps"))?;
+    let (mut sum, mut is_map) = (0, false);
+    for line in mappings.lines() {
+        let mut fields = line.split_whitespace();
+        match fields.next() {
+            Some("Rss:") if is_map => {
+                sum += fields.next().and_then(|number| number.parse().ok()).unwrap_or(0)
+            }
+            Some(first) if !first.ends_with(':') => is_map = line.contains("bpf-map"),
+            _ => {}
+        }
+    }
+    Ok(sum)
+}
+
 /// How often is looked, so that no thread begins and ends in between: tokio keeps those that wait for work for 10 s.
 const STEP: Duration = Duration::from_millis(500);
 

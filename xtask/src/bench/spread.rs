@@ -1,6 +1,7 @@
 //! What a row of measurements comes to.
 
 /// The value that so great a part of all is not above; 0 of none.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a length is a length")]
 pub(super) fn quantile(values: &[f64], fraction: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::Arguments;
-use crate::bench::process::{CpuClock, kibibytes};
+use crate::bench::process::{CpuClock, kibibytes, kibibytes_of_maps};
 use crate::bench::spread::{median, quantile};
 use crate::bench::traffic::Client;
 use crate::daemon::Daemon;
@@ -19,10 +19,10 @@ use crate::http;
 pub(super) struct Figures {
     pub(super) listeners: usize,
     pub(super) seconds_to_ready: f64,
-    /// Resident memory, of which `shared_kibibytes` are the maps: they are the kernel's memory, and counted there.
+    /// Between two scrapes. `mapped_kibibytes` of it are maps: the kernel's memory, which `map_bytes` has too.
     pub(super) resident_kibibytes: u64,
     pub(super) highest_kibibytes: u64,
-    pub(super) shared_kibibytes: u64,
+    pub(super) mapped_kibibytes: u64,
     pub(super) map_bytes: u64,
     pub(super) rows: u64,
     /// Shares of one CPU.
@@ -38,6 +38,8 @@ pub(super) struct Figures {
 pub(super) struct Scrapes {
     pub(super) median_milliseconds: f64,
     pub(super) slow_milliseconds: f64,
+    /// What one takes of a CPU: on a machine that others use too it is the figure to go by.
+    pub(super) cpu_milliseconds: f64,
     pub(super) bytes: usize,
 }
 
@@ -59,12 +61,14 @@ pub(super) fn measure(binary: &Path, listeners: usize, arguments: &Arguments) ->
     let scrape = scrapes(&daemon, false, arguments.scrapes)?;
     let gzip_scrape = scrapes(&daemon, true, arguments.scrapes)?;
     let text = http::ask(daemon.address, ("GET", "/metrics"), PATIENCE)?.right()?;
+    // Free memory is given back by the next readings, not after each.
+    thread::sleep(SCRAPE_INTERVAL);
     let figures = Figures {
         listeners,
         seconds_to_ready: daemon.time_to_ready.as_secs_f64(),
         resident_kibibytes: kibibytes(process, "VmRSS")?,
         highest_kibibytes: kibibytes(process, "VmHWM")?,
-        shared_kibibytes: kibibytes(process, "RssShmem")?,
+        mapped_kibibytes: kibibytes_of_maps(process)?,
         map_bytes: metric(&text, "tcp_backlog_maps_memory_bytes")?,
         rows: metric(&text, "tcp_backlog_listener_rows_limit")?,
         cpu_idle,
@@ -92,27 +96,28 @@ fn under_load(daemon: &Daemon, clock: &mut CpuClock, listeners: usize, time: Dur
 }
 
 fn scrapes(daemon: &Daemon, in_gzip: bool, count: usize) -> Result<Scrapes> {
+    let mut clock = CpuClock::of(daemon.process.id());
     // The first one is another's: buffers grow.
     let bytes = http::length_of(daemon.address, "/metrics", in_gzip, PATIENCE)?;
-    let mut milliseconds = Vec::new();
+    let (mut milliseconds, before) = (Vec::new(), clock.used());
     for _ in 0..count {
         let begun = Instant::now();
         http::length_of(daemon.address, "/metrics", in_gzip, PATIENCE)?;
         milliseconds.push(1e3 * begun.elapsed().as_secs_f64());
     }
+    let used = clock.used().saturating_sub(before);
     Ok(Scrapes {
         median_milliseconds: median(&milliseconds),
         slow_milliseconds: quantile(&milliseconds, 0.99),
+        cpu_milliseconds: 1e3 * used.as_secs_f64() / count.max(1) as f64,
         bytes,
     })
 }
 
-/// A metric without labels.
+/// A metric without labels, which is a whole number.
 fn metric(text: &str, name: &str) -> Result<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
-    value
-        .map(|value| value as u64)
-        .with_context(|| format!("bench: there is no {name}: are no hooks attached?"))
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.with_context(|| format!("bench: there is no {name}: are no hooks attached?"))
 }
 
 #[cfg(test)]
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_metric_is_found_by_its_whole_name() {
-        let text = "# TYPE a gauge\na_b 7\na 1.5e3\n";
+        let text = "# TYPE a gauge\na_b 7\na 1500\n";
         assert_eq!(metric(text, "a").unwrap(), 1_500);
         assert!(metric(text, "b").is_err());
     }

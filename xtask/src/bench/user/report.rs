@@ -47,29 +47,36 @@ fn percent(share: f64) -> String {
     format!("{:.2}", 100.0 * share)
 }
 
+/// What is told of the daemon.
+const COLUMNS: [&str; 19] = [
+    "listeners",
+    "ready s",
+    "resident MiB",
+    "of it maps",
+    "highest MiB",
+    "maps MiB",
+    "rows",
+    "idle CPU %",
+    "load CPU %",
+    "scrape ms",
+    "p99 ms",
+    "CPU ms",
+    "KiB",
+    "gzip ms",
+    "CPU ms",
+    "gzip KiB",
+    "all ports ms",
+    "CPU ms",
+    "KiB",
+];
+
 fn of_the_probe(figures: &[probe::Figures]) -> Vec<Vec<String>> {
-    let names = [
-        "listeners",
-        "ready s",
-        "resident MiB",
-        "highest MiB",
-        "maps MiB",
-        "rows",
-        "idle CPU %",
-        "load CPU %",
-        "scrape ms",
-        "p99 ms",
-        "KiB",
-        "gzip ms",
-        "gzip KiB",
-        "all ports ms",
-        "KiB",
-    ];
     let line = |one: &probe::Figures| {
         row([
             one.listeners.to_string(),
             format!("{:.2}", one.seconds_to_ready),
             mebibytes(one.resident_kibibytes),
+            mebibytes(one.mapped_kibibytes),
             mebibytes(one.highest_kibibytes),
             mebibytes(one.map_bytes / 1024),
             one.rows.to_string(),
@@ -77,14 +84,17 @@ fn of_the_probe(figures: &[probe::Figures]) -> Vec<Vec<String>> {
             percent(one.cpu_under_load),
             format!("{:.1}", one.scrape.median_milliseconds),
             format!("{:.1}", one.scrape.slow_milliseconds),
+            format!("{:.1}", one.scrape.cpu_milliseconds),
             (one.scrape.bytes / 1024).to_string(),
             format!("{:.1}", one.gzip_scrape.median_milliseconds),
+            format!("{:.1}", one.gzip_scrape.cpu_milliseconds),
             (one.gzip_scrape.bytes / 1024).to_string(),
             format!("{:.1}", one.whole_scrape.median_milliseconds),
+            format!("{:.1}", one.whole_scrape.cpu_milliseconds),
             (one.whole_scrape.bytes / 1024).to_string(),
         ])
     };
-    std::iter::once(headings(names)).chain(figures.iter().map(line)).collect()
+    std::iter::once(headings(COLUMNS)).chain(figures.iter().map(line)).collect()
 }
 
 fn of_others(figures: &[others::Figures]) -> Vec<Vec<String>> {
