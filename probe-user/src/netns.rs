@@ -43,6 +43,11 @@ impl NetworkNamespace {
         self.inum
     }
 
+    /// Files that are this namespace, as far as they are remembered.
+    pub fn entrances(&self) -> impl Iterator<Item = &Path> {
+        self.entrances.iter().map(PathBuf::as_path)
+    }
+
     /// Whether it is the namespace of the thread that called [`discover`].
     #[must_use]
     pub fn is_own(&self) -> bool {

@@ -18,14 +18,45 @@ pub(crate) fn ask(
     (method, path): (&str, &str),
     patience: Duration,
 ) -> Result<Answer> {
-    let mut stream = TcpStream::connect(&address).with_context(|| format!("nobody listens on {address}"))?;
-    stream.set_read_timeout(Some(patience))?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let answer = exchange(address, (method, path), "", patience)?;
+    let answer = String::from_utf8(answer).context("the answer is no text")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("not HTTP")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     Ok(Answer { status: status.to_owned(), body: body.to_owned() })
+}
+
+/// How many bytes the body of an answer has; in gzip if that is asked for. An error unless it is what was asked for.
+pub(crate) fn length_of(
+    address: impl ToSocketAddrs + std::fmt::Display,
+    path: &str,
+    in_gzip: bool,
+    patience: Duration,
+) -> Result<usize> {
+    let wish = if in_gzip { "Accept-Encoding: gzip\r\n" } else { "" };
+    let answer = exchange(address, ("GET", path), wish, patience)?;
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("not HTTP")?;
+    let status = answer.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    if status != b"200" {
+        bail!("the server answers {}", String::from_utf8_lossy(status));
+    }
+    Ok(answer.len() - head - 4)
+}
+
+/// The whole answer. `headers` are lines that end as HTTP's do.
+fn exchange(
+    address: impl ToSocketAddrs + std::fmt::Display,
+    (method, path): (&str, &str),
+    headers: &str,
+    patience: Duration,
+) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(&address).with_context(|| format!("nobody listens on {address}"))?;
+    stream.set_read_timeout(Some(patience))?;
+    let request =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Content-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 impl Answer {

@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cache;
 mod ci;
+mod daemon;
 mod dashboards;
 mod demo;
 mod http;

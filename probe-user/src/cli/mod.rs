@@ -84,6 +84,10 @@ struct AttachArguments {
     /// kernel memory each [default: 65536]
     #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS")]
     accept_wait_connections: Option<u32>,
+    /// How many listeners are told apart; those past it are counted in the row `other` [default: twice as many as there
+    /// are at the start, at least 2047, within 32 MiB of kernel memory]
+    #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_LISTENERS")]
+    listeners: Option<u32>,
     /// A configuration file in TOML [default: /etc/tcp-backlog-probe/config.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "TCP_BACKLOG_PROBE_CONFIG")]
     config: Option<PathBuf>,
@@ -103,6 +107,7 @@ impl AttachArguments {
                 accounting: self.accounting,
                 queues: self.queues,
                 accept_wait_connections: self.accept_wait_connections,
+                listeners: self.listeners,
                 ports_limit: self.ports_limit,
                 log_format: given.log_format,
                 log_level: given.log_level.clone(),

@@ -15,7 +15,7 @@ use super::{AttachArguments, Given, build_info, check_privileges};
 use crate::{
     config::{Config, Source},
     daemon::{
-        Collector, Server, Signals,
+        Collector, Reader, Server, Signals,
         episode_log::EpisodeLog,
         local_socket::{LocalSocket, SocketWish},
         privileges,
@@ -28,6 +28,7 @@ use crate::{
     },
     kernel::{self, inherited},
     logging::{self, LogLevel},
+    model::Model,
     plan::outcome::Accounting,
     web::{SnapshotSource, access::SharedAccess},
 };
@@ -118,18 +119,34 @@ async fn serve(
 }
 
 /// `reloaded` are the configurations that are to be taken over.
-fn start_collector(mut probe: Probe, reloaded: Receiver<Config>) -> anyhow::Result<Collector> {
+fn start_collector(probe: Probe, reloaded: Receiver<Config>) -> anyhow::Result<Collector> {
     let by_socket_drops = probe.plan().coverage.accounting == Accounting::SocketDrops;
     let interval = if by_socket_drops { SOCKET_DROPS_INTERVAL } else { UPKEEP_INTERVAL };
-    let (mut episode_log, mut verdict_log) = (EpisodeLog::default(), VerdictLog::default());
-    let read = move || {
-        if let Some(config) = reloaded.try_iter().last() {
-            probe.reconfigure(&config);
+    let (episode_log, verdict_log) = Default::default();
+    let reader = ServiceReader { probe, reloaded, episode_log, verdict_log };
+    Collector::start_reader(Box::new(reader), Some(interval))
+}
+
+/// Reads, and says in the log what has happened.
+struct ServiceReader {
+    probe: Probe,
+    reloaded: Receiver<Config>,
+    episode_log: EpisodeLog,
+    verdict_log: VerdictLog,
+}
+
+impl Reader for ServiceReader {
+    fn read(&mut self) -> anyhow::Result<Model> {
+        if let Some(config) = self.reloaded.try_iter().last() {
+            self.probe.reconfigure(&config);
         }
-        let model = probe.read();
-        episode_log.note(&model.episodes);
-        model.advice.iter().for_each(|advice| verdict_log.note(&advice.verdicts));
+        let model = self.probe.read();
+        self.episode_log.note(&model.episodes);
+        model.advice.iter().for_each(|advice| self.verdict_log.note(&advice.verdicts));
         Ok(model)
-    };
-    Collector::start(Box::new(read), Some(interval))
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        self.probe.is_quiet()
+    }
 }

@@ -50,6 +50,8 @@ pub(super) struct Hooks {
     pub(super) queues: Option<QueuesWish>,
     #[serde(deserialize_with = "whole_number")]
     pub(super) accept_wait_connections: Option<u32>,
+    #[serde(deserialize_with = "whole_number")]
+    pub(super) listeners: Option<u32>,
 }
 
 /// `[log]`: what is said on standard error.

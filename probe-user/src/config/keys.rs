@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// All keys, in the order of the file. `[[ports.include]]` and `[[ports.exclude]]` are lists of rules.
-pub const KEYS: [Key; 13] = [
+pub const KEYS: [Key; 14] = [
     Key {
         path: "http.listen",
         flag: Some("listen"),
@@ -100,6 +100,17 @@ pub const KEYS: [Key; 13] = [
         example: "",
         help: "Connections in accept queues, on the whole host, whose wait for accept() can be measured at once;\n\
                24 bytes of kernel memory each.",
+    },
+    Key {
+        path: "hooks.listeners",
+        flag: Some("listeners"),
+        environment: Some("TCP_BACKLOG_PROBE_LISTENERS"),
+        effect: Effect::Restart,
+        value: |config| config.wishes.listeners.map(|listeners| listeners.to_string()),
+        example: "4096",
+        help: "How many listeners are told apart, at most 16383; those past it are counted in the row `other`. Each takes\n\
+               500 bytes of kernel memory, and 400 for every CPU. Without it there is room for twice the listeners that\n\
+               there are at the start, at least 2047, as far as that takes no more than 32 MiB.",
     },
     Key {
         path: "ports.limit",

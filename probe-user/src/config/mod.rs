@@ -73,6 +73,7 @@ pub struct Overrides {
     pub accounting: Option<AccountingWish>,
     pub queues: Option<QueuesWish>,
     pub accept_wait_connections: Option<u32>,
+    pub listeners: Option<u32>,
     pub ports_limit: Option<usize>,
     pub log_format: Option<LogFormat>,
     pub log_level: Option<String>,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     logging,
     model::series::{PortRule, SeriesWishes},
-    plan::wishes::Wishes,
+    plan::{sizes::MOST_ROWS, wishes::Wishes},
 };
 
 /// The key that is to blame, and what is wrong with it.
@@ -16,6 +16,9 @@ pub(super) type Problem = (String, String);
 
 /// The most connections whose waits can be measured: 96 MiB of kernel memory.
 pub(crate) const MOST_QUEUED_CONNECTIONS: u32 = 4_194_304;
+
+/// One row is for all others.
+const MOST_LISTENERS: u32 = MOST_ROWS - 1;
 
 /// Flags come before the file, the file before what holds without it.
 pub(super) fn resolve(file: &File, overrides: &Overrides) -> Result<Config, Problem> {
@@ -46,6 +49,7 @@ fn wishes(file: &File, overrides: &Overrides, base: Wishes) -> Wishes {
         accounting: overrides.accounting.or(file.hooks.accounting).unwrap_or(base.accounting),
         queues: overrides.queues.or(file.hooks.queues).unwrap_or(base.queues),
         queued_connections: queued.unwrap_or(base.queued_connections),
+        listeners: overrides.listeners.or(file.hooks.listeners),
     }
 }
 
@@ -68,6 +72,11 @@ fn check(config: &Config, file: &File) -> Result<(), Problem> {
             config.wishes.queued_connections
         );
         return refused("hooks.accept_wait_connections", problem);
+    }
+    if let Some(listeners) =
+        config.wishes.listeners.filter(|listeners| !(1..=MOST_LISTENERS).contains(listeners))
+    {
+        return refused("hooks.listeners", format!("{listeners} is not a number from 1 to {MOST_LISTENERS}"));
     }
     logging::check_level(&config.log_level).or_else(|problem| refused("log.level", problem))
 }

@@ -93,7 +93,8 @@ fn the_sample_says_nothing_and_every_line_of_it_could_be_said() {
     let said = read(&every_line).unwrap();
     assert_eq!((said.series.include.len(), said.series.exclude.len()), (1, 1));
     let series = SeriesWishes::default();
-    assert_eq!(Config { series, state_file: None, web_config_file: None, ..said }, Config::default());
+    let wishes = Wishes { listeners: None, ..said.wishes };
+    assert_eq!(Config { series, wishes, state_file: None, web_config_file: None, ..said }, Config::default());
     for key in &keys::KEYS {
         assert!(every_line.contains(&format!("{} = ", key.parts().1)) || key.is_rules(), "{}", key.path);
         assert!(key.help.lines().all(|line| line.len() <= 110), "{}", key.path);
@@ -174,6 +175,7 @@ fn what_fits_no_key_says_what_would() {
         "[hooks]\naccept_wait_connections = 0\n",
         ": hooks.accept_wait_connections: 0 is not a number from 1 to 4194304",
     );
+    check("[hooks]\nlisteners = 16384\n", ": hooks.listeners: 16384 is not a number from 1 to 16383");
     check("[ports\n", ", line 1: unclosed table, expected `]`");
 }
 

@@ -27,6 +27,26 @@ use crate::{
 /// Reads everything once and says what it means. Owns the kernel handles and the history.
 pub type ReadModel = Box<dyn FnMut() -> anyhow::Result<Model> + Send>;
 
+/// Who reads.
+pub trait Reader: Send {
+    /// Reads everything once and says what it means.
+    ///
+    /// # Errors
+    /// When there is no model.
+    fn read(&mut self) -> anyhow::Result<Model>;
+
+    /// Whether a reading that nobody asked for would find what the last one did, as far as that is cheap to tell.
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+}
+
+impl Reader for ReadModel {
+    fn read(&mut self) -> anyhow::Result<Model> {
+        self()
+    }
+}
+
 /// What a reading came to: one model, or one line, for all who asked.
 type Outcome = Result<Arc<Model>, String>;
 
@@ -53,9 +73,17 @@ impl Collector {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(read: ReadModel, interval: Option<Duration>) -> anyhow::Result<Self> {
+        Self::start_reader(Box::new(read), interval)
+    }
+
+    /// The same with a reader that may say that a tick is not worth a reading.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_reader(reader: Box<dyn Reader>, interval: Option<Duration>) -> anyhow::Result<Self> {
         let (requests, queue) = channel();
         let (announce, readiness) = watch::channel(Err("nothing has been read yet".to_owned()));
-        let worker = Worker { read, queue, announce, ticks: Ticks::new(interval), failing: false };
+        let worker = Worker { reader, queue, announce, ticks: Ticks::new(interval), failing: false };
         thread::Builder::new()
             .name("collector".to_owned())
             .spawn(move || worker.run())
@@ -90,7 +118,7 @@ impl SnapshotSource for Collector {
 
 /// What the thread owns.
 struct Worker {
-    read: ReadModel,
+    reader: Box<dyn Reader>,
     queue: Receiver<oneshot::Sender<Outcome>>,
     announce: watch::Sender<Readiness>,
     ticks: Ticks,
@@ -108,6 +136,10 @@ impl Worker {
             };
             let mut clients = match first {
                 Ok(client) => vec![client],
+                Err(RecvTimeoutError::Timeout) if self.reader.is_quiet() => {
+                    self.ticks.begin();
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -119,7 +151,7 @@ impl Worker {
 
     fn read_for(&mut self, clients: Vec<oneshot::Sender<Outcome>>) {
         self.ticks.begin();
-        let outcome = (self.read)().map(Arc::new).map_err(|error| one_line(&error));
+        let outcome = self.reader.read().map(Arc::new).map_err(|error| one_line(&error));
         self.report(&outcome);
         for client in clients {
             // A client that hung up in the meantime misses nothing.

@@ -114,14 +114,17 @@ impl Predecessor {
         })
     }
 
-    /// Takes its hooks over.
+    /// Takes its hooks over, if they have so many rows at least.
     ///
     /// # Errors
     /// Says why not, in one line.
-    pub fn adopt(&mut self, fingerprint: &str) -> Result<Adopted, String> {
+    pub fn adopt(&mut self, fingerprint: &str, rows: u32) -> Result<Adopted, String> {
         let layout = self.header.layout.ok_or("nothing was attached")?;
         if self.header.fingerprint != fingerprint {
             return Err("they are another version's, or another plan was asked for".to_owned());
+        }
+        if layout.rows() < rows {
+            return Err("they have too few rows for the listeners that there are now".to_owned());
         }
         let hooks = std::mem::take(&mut self.hooks);
         if Inventory::of(&hooks) != self.header.inventory {

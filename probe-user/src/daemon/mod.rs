@@ -14,6 +14,7 @@ pub mod handover;
 pub mod local_socket;
 pub mod privileges;
 pub mod probe;
+mod quiet;
 mod recommendations;
 pub mod reload;
 pub mod serve;
@@ -24,7 +25,7 @@ pub mod supervision;
 pub mod verdict_log;
 
 pub use self::{
-    collector::{Collector, ReadModel},
+    collector::{Collector, ReadModel, Reader},
     serve::Server,
     signals::Signals,
 };

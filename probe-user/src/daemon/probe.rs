@@ -7,22 +7,25 @@ use std::{
     time::Duration,
 };
 
+use probe_common::loss::Loss;
 use tracing::{info, warn};
 
 use super::{
     footprint::Footprint,
     handover::{self, Adopted, Keeper, Predecessor, State, fingerprint},
+    quiet::Quiet,
     recommendations::Recommendations,
 };
 use crate::{
     advice,
     config::Config,
     host::{self, capabilities::Capabilities},
-    kernel::{self, KernelBtf, ProbeMaps},
+    kernel::{self, KernelBtf, ProbeMaps, SkippedRuns},
     model::{History, Model, advice::Question, carried::Carried},
     plan::{
         decide::KernelFacts,
         outcome::PlanOutcome,
+        sizes::{Host, rows},
         wishes::{PlanWish, Wishes},
     },
     readers::{
@@ -31,7 +34,7 @@ use crate::{
         owner::{ListenerHint, OwnerReader},
         syn_queue::SynQueueReader,
     },
-    sample::{LOSS_PROGRAM_SKIPPED, Sample, SocketTotals},
+    sample::{HookSample, LOSS_PROGRAM_SKIPPED, Sample, SocketTotals},
 };
 
 /// What is attached, and the history that belongs to it.
@@ -48,6 +51,10 @@ pub struct Probe {
     keeper: Option<Keeper>,
     tended: Option<Duration>,
     footprint: Footprint,
+    skipped: SkippedRuns,
+    quiet: Quiet,
+    /// It was logged that there are too few rows.
+    rows_were_full: bool,
     /// Errors that were logged already.
     logged: BTreeSet<String>,
 }
@@ -89,7 +96,7 @@ impl Probe {
         let adopted = if kernel_log {
             Err("the kernel side's messages are asked for".to_owned())
         } else {
-            predecessor.adopt(&fingerprint(config.wishes))
+            predecessor.adopt(&fingerprint(config.wishes), wanted_rows(config.wishes))
         };
         let Predecessor { carried, recommender, history, .. } = predecessor;
         let history = history.unwrap_or_default();
@@ -129,6 +136,9 @@ impl Probe {
             keeper: None,
             tended: None,
             footprint: Footprint::default(),
+            skipped: SkippedRuns::default(),
+            quiet: Quiet::default(),
+            rows_were_full: false,
             logged: BTreeSet::new(),
         }
     }
@@ -138,6 +148,7 @@ impl Probe {
         let _baseline = self.read();
         // The kernel's types took tens of megabytes.
         kernel::give_free_memory_back();
+        kernel::give_code_back();
     }
 
     /// What was asked for.
@@ -184,13 +195,32 @@ impl Probe {
         }
     }
 
+    /// Says once that listeners have come for which there was no row.
+    fn warn_of_full_rows(&mut self, sample: &Sample) {
+        let full = |hooks: &HookSample| {
+            hooks.losses.get(Loss::ListenerMapFull.label()).is_some_and(|lost| *lost > 0)
+        };
+        if !self.rows_were_full && sample.hooks.as_ref().is_some_and(full) {
+            self.rows_were_full = true;
+            let rows = sample.own_cost.listener_rows.map(|(_, rows)| rows);
+            warn!(
+                rows,
+                "there are more listeners than rows: those without one are counted in the row `other`; a restart \
+                 makes room for twice as many as there are then, hooks.listeners for more"
+            );
+        }
+    }
+
     /// Reads everything now.
     pub fn read(&mut self) -> Model {
+        if let Some(maps) = &self.maps {
+            self.quiet.begin(maps.fingerprint(), readers::uptime());
+        }
         let source = self.maps.as_ref().map(|maps| maps as &dyn HandshakeSource);
         let mut sample = readers::collect_sample(source, &mut self.syn_queues);
         sample.own_cost.map_bytes = self.map_bytes;
         sample.own_cost.listener_rows = self.maps.as_ref().map(ProbeMaps::rows_in_use);
-        if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, kernel::skipped_runs()) {
+        if let (Some(hooks), Some(skipped)) = (&mut sample.hooks, self.skipped.read()) {
             hooks.losses.insert(LOSS_PROGRAM_SKIPPED.to_owned(), skipped);
             self.syn_queues.note_skipped_runs(skipped);
         }
@@ -200,20 +230,29 @@ impl Probe {
         let listening = sample.listening_inodes();
         self.read_owners(&mut sample, now);
         self.log_new_errors(&sample);
+        self.warn_of_full_rows(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
         let mut model = Model::new(&sample, &self.plan, &findings);
+        // All of it is in the model, and with many listeners it is as large.
+        drop(sample.hooks.take());
         self.history.add_carried(&mut model, &findings);
         self.history.share_out_series(&mut model, now);
         self.history.note_episodes(&mut model, &sample.taken);
         self.recommendations.update(&mut model, now);
         self.history.note_recent(&mut model, sample.taken.monotonic);
         model.advice = Some(Arc::new(advice::advise(&model, Question::default())));
+        self.quiet.end(&sample);
         self.give_waste_back(sample.own_cost.resident_bytes, now);
         self.tend(listening.as_ref(), now);
         // What the rows had counted is saved before they are cleared.
         self.save(&model);
         self.free_rows();
         model
+    }
+
+    /// Whether a reading now would find what the last one did, and is not due for another reason.
+    pub fn is_quiet(&mut self) -> bool {
+        self.maps.as_ref().is_some_and(|maps| self.quiet.is_quiet(maps.fingerprint(), readers::uptime()))
     }
 
     /// For the daemon after this one.
@@ -294,6 +333,14 @@ fn without_numbers(line: &str) -> String {
     line.chars().filter(|character| !character.is_ascii_digit()).collect()
 }
 
+/// How many rows are taken over at least: where listeners have come since the rows were made, others have to be made.
+fn wanted_rows(wishes: Wishes) -> u32 {
+    let listeners = readers::listener::count_everywhere();
+    let needed = u32::try_from(listeners).unwrap_or(u32::MAX).saturating_add(1);
+    // Where there is no room for more, others would be no better.
+    needed.min(rows(Host { possible_cpus: host::possible_cpus(), listeners }, wishes.listeners))
+}
+
 fn attach(wishes: Wishes, kernel_log: bool) -> (Option<ProbeMaps>, PlanOutcome) {
     if wishes.plan == PlanWish::None {
         return (None, PlanOutcome::nothing("--plan none: no BPF program is loaded"));
@@ -302,7 +349,7 @@ fn attach(wishes: Wishes, kernel_log: bool) -> (Option<ProbeMaps>, PlanOutcome) 
         let reason = "loading BPF programs takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN";
         return (None, PlanOutcome::nothing(reason));
     }
-    let (facts, btf) = match facts() {
+    let (facts, btf) = match facts(readers::listener::count_everywhere()) {
         Ok(found) => found,
         Err(reason) => return (None, PlanOutcome::nothing(&reason)),
     };
@@ -312,10 +359,10 @@ fn attach(wishes: Wishes, kernel_log: bool) -> (Option<ProbeMaps>, PlanOutcome) 
 }
 
 /// Parses the kernel's types twice at once, for the plan and for aya: most of the time until ready.
-fn facts() -> Result<(KernelFacts, KernelBtf), String> {
+fn facts(listeners: usize) -> Result<(KernelFacts, KernelBtf), String> {
     thread::scope(|scope| {
         let btf = scope.spawn(KernelBtf::read);
-        let facts = host::kernel_facts()?;
+        let facts = host::kernel_facts(listeners)?;
         let btf = btf.join().map_err(|_| "parsing the kernel's BTF panicked".to_owned())?;
         Ok((facts, btf?))
     })

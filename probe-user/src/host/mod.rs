@@ -22,11 +22,11 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Reads what a plan is decided from.
+/// Reads what a plan is decided from. `listeners`: how many sockets listen now, in all network namespaces.
 ///
 /// # Errors
 /// One line when the kernel has no BTF or one that cannot be parsed: nothing can be attached then.
-pub fn kernel_facts() -> Result<KernelFacts, String> {
+pub fn kernel_facts(listeners: usize) -> Result<KernelFacts, String> {
     thread::scope(|scope| {
         let discard_sites = scope.spawn(read_discard_sites);
         let bytes = fs::read(BTF_FILE).map_err(|error| {
@@ -40,6 +40,7 @@ pub fn kernel_facts() -> Result<KernelFacts, String> {
                 .join()
                 .unwrap_or_else(|_| Err(format!("reading {KALLSYMS_FILE} panicked"))),
             possible_cpus: possible_cpus(),
+            listeners,
         })
     })
 }
@@ -52,7 +53,8 @@ fn read_discard_sites() -> Result<Vec<AddressRange>, String> {
 }
 
 /// The number of possible CPUs; 1 when the file says nothing that can be understood.
-fn possible_cpus() -> usize {
+#[must_use]
+pub fn possible_cpus() -> usize {
     fs::read_to_string(POSSIBLE_CPUS_FILE).ok().and_then(|text| count_cpus(&text)).unwrap_or(1)
 }
 

@@ -25,6 +25,14 @@ pub struct Layout {
     pub(super) total_entries: u32,
 }
 
+impl Layout {
+    /// How many listeners are told apart.
+    #[must_use]
+    pub const fn rows(&self) -> u32 {
+        self.rows
+    }
+}
+
 /// What kind of thing a descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Kind {

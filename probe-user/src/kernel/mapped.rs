@@ -83,6 +83,16 @@ impl<T: Pod> MappedArray<T> {
         }
     }
 
+    /// One word of a value; 0 past the end.
+    pub(super) fn word(&self, index: u32, place: usize) -> u64 {
+        self.words(index).get(place).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// All words of a value added up.
+    pub(super) fn sum_of_words(&self, index: u32) -> u64 {
+        self.words(index).iter().fold(0, |sum, word| sum.wrapping_add(word.load(Ordering::Relaxed)))
+    }
+
     /// Sets every byte of a value to 0. No program may write it meanwhile.
     pub(super) fn clear(&self, index: u32) {
         self.words(index).iter().for_each(|word| word.store(0, Ordering::Relaxed));

@@ -2,7 +2,6 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    fs,
     mem::offset_of,
     os::fd::OwnedFd,
     time::Duration,
@@ -17,6 +16,7 @@ use probe_common::{
     handshake::{HandshakeCounters, PortKey},
     listener::{ListenerIdentity, ListenerSlot, OTHER_ROW},
     loss::Loss,
+    queue_peaks::QueuePeaks,
 };
 
 use super::{
@@ -44,6 +44,14 @@ pub(super) fn offer_rows(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), SourceError
         .rev()
         .try_for_each(|row| free.push(row, 0))
         .map_err(unreadable(FREE_ROWS))
+}
+
+/// In which word of [`AcceptQueueCounters`] the versions of its peaks are.
+const PEAKS_VERSION: usize = version_of(offset_of!(AcceptQueueCounters, peaks));
+const SYN_PEAKS_VERSION: usize = version_of(offset_of!(AcceptQueueCounters, syn_peaks));
+
+const fn version_of(peaks: usize) -> usize {
+    (peaks + offset_of!(QueuePeaks, version)) / size_of::<u64>()
 }
 
 /// The maps that the hooks write. Dropping them detaches the hooks.
@@ -187,10 +195,27 @@ impl ProbeMaps {
         (self.in_use.get(), u64::from(self.rows.len()))
     }
 
+    /// Another number as soon as anything was counted, and as soon as a listener came or went. Much cheaper than to
+    /// read the rows.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let counted = |row| {
+            let words = self.of_every_cpu(row).map(|index| self.handshake.sum_of_words(index));
+            words.fold(0, u64::wrapping_add)
+        };
+        // Whose a row is may change without a sum of it changing; totals only grow.
+        let whose = |row| self.rows.sum_of_words(row).wrapping_mul(u64::from(row) << 1 | 1);
+        let taken = (OTHER_ROW + 1..self.rows.len()).filter(|row| self.rows.sum_of_words(*row) != 0);
+        taken.fold(counted(OTHER_ROW), |sum, row| {
+            sum.wrapping_mul(31).wrapping_add(whose(row)).wrapping_add(counted(row))
+        })
+    }
+
     /// Rows that are somebody's.
     fn taken_rows(&self) -> Vec<(u32, ListenerIdentity)> {
         let identity = |row| Some((row, self.rows.get(row).filter(ListenerIdentity::is_taken)?));
-        let rows: Vec<_> = (OTHER_ROW + 1..self.rows.len()).filter_map(identity).collect();
+        let mut rows = Vec::with_capacity(usize::try_from(self.in_use.get()).unwrap_or(0));
+        rows.extend((OTHER_ROW + 1..self.rows.len()).filter_map(identity));
         self.in_use.set(u64::try_from(rows.len()).unwrap_or(u64::MAX));
         rows
     }
@@ -219,18 +244,24 @@ impl ProbeMaps {
         queues
     }
 
-    /// One CPU's part of it, not while a program begins another window: that takes it an instant.
+    /// One CPU's part of it, not while a program begins another window: that takes it an instant. `None` where it has
+    /// noted nothing yet: most CPUs never see most listeners.
     fn settled(&self, index: u32) -> Option<AcceptQueueCounters> {
         const ATTEMPTS: usize = 64;
-        let versions = |counters: &AcceptQueueCounters| (counters.peaks.version, counters.syn_peaks.version);
-        let mut last = None;
+        let versions = || [PEAKS_VERSION, SYN_PEAKS_VERSION].map(|word| self.queues.word(index, word));
+        // Half of each word is the version, the other half the highest length.
+        let mut before = versions();
+        if before == [0, 0] {
+            return None;
+        }
         for _ in 0..ATTEMPTS {
-            let now = self.queues.get(index)?;
-            let (peaks, syn_peaks) = versions(&now);
-            if last == Some((peaks, syn_peaks)) && peaks % 2 == 0 && syn_peaks % 2 == 0 {
-                return Some(now);
+            let counters = self.queues.get(index)?;
+            let after = versions();
+            let is_even = counters.peaks.version % 2 == 0 && counters.syn_peaks.version % 2 == 0;
+            if before == after && is_even {
+                return Some(counters);
             }
-            last = Some((peaks, syn_peaks));
+            before = after;
         }
         self.queues.get(index)
     }
@@ -353,56 +384,4 @@ fn take<T: TryFrom<Map, Error = MapError>>(
 
 fn unreadable(map: &'static str) -> impl Fn(MapError) -> SourceError {
     move |error| SourceError { map, cause: Box::new(error) }
-}
-
-/// Kernel memory of all BPF maps that this process holds: the `memlock` lines of `/proc/self/fdinfo`
-/// (an estimate before 6.4, exact since `map_mem_usage`). `None` when it cannot be read.
-#[must_use]
-pub fn map_bytes() -> Option<u64> {
-    sum_of_descriptors("map_type", "memlock")
-}
-
-/// Runs of the programs that this process holds that the kernel left out, because the program was
-/// already running on the CPU and was interrupted (`bpf_prog_inc_misses_counter()`): events that are
-/// counted nowhere. The `recursion_misses` lines of `/proc/self/fdinfo` (5.12). `None` when it
-/// cannot be read.
-#[must_use]
-pub fn skipped_runs() -> Option<u64> {
-    sum_of_descriptors("prog_type", "recursion_misses")
-}
-
-/// The sum of one number over the descriptors of one kind.
-fn sum_of_descriptors(kind: &str, key: &str) -> Option<u64> {
-    let mut total = 0_u64;
-    for entry in fs::read_dir("/proc/self/fdinfo").ok()?.flatten() {
-        // A descriptor may be gone by now.
-        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
-        total = total.saturating_add(number_in(&text, kind, key).unwrap_or(0));
-    }
-    Some(total)
-}
-
-/// One number of a descriptor's information, if the descriptor is of the kind.
-fn number_in(fdinfo: &str, kind: &str, key: &str) -> Option<u64> {
-    let value =
-        |key: &str| fdinfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim));
-    value(kind)?;
-    value(key)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_descriptors_of_the_kind_are_counted() {
-        let check = |fdinfo: &str, kind: &str, key: &str, expected| {
-            assert_eq!(number_in(fdinfo, kind, key), expected, "{fdinfo}");
-        };
-        check("pos:\t0\nmap_type:\t5\nmemlock:\t4096\n", "map_type", "memlock", Some(4096));
-        check("pos:\t0\nprog_type:\t26\nmemlock:\t4096\n", "map_type", "memlock", None);
-        check("pos:\t0\nmap_type:\t5\nmemlock:\tmany\n", "map_type", "memlock", None);
-        check("prog_type:\t26\nrecursion_misses:\t3\n", "prog_type", "recursion_misses", Some(3));
-        check("", "prog_type", "recursion_misses", None);
-    }
 }

@@ -1,6 +1,7 @@
 //! Everything that is done through bpf(2), and the only module that imports aya: loading,
 //! attaching, reading maps; and what else has to be asked of the system in unsafe words. It carries a [`Plan`](crate::plan::decide::Plan) out and knows no metric.
 mod attach;
+mod descriptors;
 mod handover;
 mod heap;
 pub mod inherited;
@@ -13,10 +14,11 @@ mod retirement;
 
 pub use self::{
     attach::{Attached, attach},
+    descriptors::{SkippedRuns, map_bytes},
     handover::{Inventory, Layout, adopt, attached},
-    heap::{give_free_memory_back, heap_in_use, share_one_heap},
+    heap::{give_code_back, give_free_memory_back, heap_in_use, share_one_heap},
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
-    maps::{ProbeMaps, map_bytes, skipped_runs},
+    maps::ProbeMaps,
     object::{KernelBtf, object_digest},
     retirement::Retirement,
 };

@@ -1,6 +1,7 @@
 //! From a [`Sample`] to a [`Model`]: joins what the maps, the sockets and the ledger know of each port.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
 };
 
@@ -30,24 +31,25 @@ impl Model {
     #[must_use]
     pub fn new(sample: &Sample, plan: &PlanOutcome, findings: &Findings) -> Self {
         let hooks = sample.hooks.as_ref();
-        let listeners = listeners(sample, &plan.coverage);
+        let mut listeners = listeners(sample, &plan.coverage);
         let syn_queues: BTreeMap<_, _> =
             sample.namespaces.iter().filter_map(syn_queue::lengths).flatten().collect();
-        let ids: BTreeSet<_> =
-            listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).collect();
+        let mut ids: Vec<PortId> =
+            listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).copied().collect();
+        ids.sort_unstable_by_key(order);
+        ids.dedup();
         let port = |id: &PortId| Port {
             id: *id,
             process: findings.processes.get(id).cloned(),
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             queues: port_queues(id, sample, &plan.coverage),
             rates: findings.rates.get(id).copied().unwrap_or_default(),
-            listeners: listeners.get(id).cloned().unwrap_or_default(),
+            listeners: listeners.remove(id).unwrap_or_default(),
             syn_queue_length: syn_queues.get(id).copied(),
             backlog_recommended: None,
             series: Exposure::default(),
         };
-        let mut ports: Vec<_> = ids.into_iter().map(port).collect();
-        ports.sort_by_key(|port| order(&port.id));
+        let ports: Vec<_> = ids.iter().map(port).collect();
         let mut namespaces: Vec<_> =
             sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings)).collect();
         namespaces.sort_by_key(|namespace| namespace.netns);
@@ -85,9 +87,9 @@ pub(super) const fn order(id: &PortId) -> (u32, u16, IpAddr) {
 }
 
 /// The sockets of each port, by inode: their order in a dump is the kernel's hash.
-fn listeners(sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Vec<Listener>> {
+fn listeners(sample: &Sample, coverage: &Coverage) -> HashMap<PortId, Vec<Listener>> {
     let rows = sample.hooks.as_ref().map(rows_by_socket).unwrap_or_default();
-    let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut ports: HashMap<_, Vec<_>> = HashMap::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let id = socket.port_in(namespace.netns);
@@ -119,18 +121,19 @@ fn own_handshakes(own: &SocketTotals, coverage: &Coverage) -> Handshakes {
 }
 
 /// A socket may have had several rows: the totals are their sums, the rest is the last row's.
-fn rows_by_socket(hooks: &HookSample) -> BTreeMap<(PortId, u64), SocketTotals> {
-    let mut sums: BTreeMap<(PortId, u64), SocketTotals> = BTreeMap::new();
+fn rows_by_socket(hooks: &HookSample) -> HashMap<(PortId, u64), Cow<'_, SocketTotals>> {
+    let mut sums: HashMap<_, Cow<'_, SocketTotals>> = HashMap::with_capacity(hooks.sockets.len());
     for socket in &hooks.sockets {
         sums.entry((socket.port, socket.inode))
             .and_modify(|sum| {
+                let sum = sum.to_mut();
                 sum.counters.add(&socket.counters);
                 sum.queues.totals.add(&socket.queues.totals);
                 sum.queues.state = socket.queues.state;
                 sum.backlog_requested = socket.backlog_requested.or(sum.backlog_requested);
                 sum.opened_by = socket.opened_by.or(sum.opened_by);
             })
-            .or_insert(*socket);
+            .or_insert(Cow::Borrowed(socket));
     }
     sums
 }

@@ -2,7 +2,7 @@
 //!
 //! The totals of a port do not end when its server is restarted, and neither shall their label.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -35,8 +35,8 @@ impl ProcessNames {
     /// moment, keeps its name as well: mostly its server has just been restarted.
     pub(super) fn observe(&mut self, sample: &Sample) -> BTreeMap<PortId, Arc<str>> {
         self.samples = self.samples.saturating_add(1);
-        for (port, owners) in owners(sample) {
-            match (self.names.get_mut(&port), lowest(owners.into_iter())) {
+        for (port, owner) in owners(sample) {
+            match (self.names.get_mut(&port), owner) {
                 (Some(known), owner) => known.see(owner, self.samples),
                 (None, Some(owner)) => {
                     let process = owner.process.as_str().into();
@@ -72,13 +72,14 @@ impl Name {
     }
 }
 
-/// The known owners of every open port.
-fn owners(sample: &Sample) -> BTreeMap<PortId, Vec<&OwnerSample>> {
-    let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
+/// The owner of every open port, if any is known.
+fn owners(sample: &Sample) -> HashMap<PortId, Option<&OwnerSample>> {
+    let mut ports: HashMap<_, Option<&OwnerSample>> = HashMap::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let owner = sample.owners.get(&u64::from(socket.inode)).map(Arc::as_ref);
-            ports.entry(socket.port_in(namespace.netns)).or_default().extend(owner);
+            let known = ports.entry(socket.port_in(namespace.netns)).or_default();
+            *known = lowest(known.iter().copied().chain(owner));
         }
     }
     ports

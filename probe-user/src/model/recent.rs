@@ -12,7 +12,7 @@ mod counts;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -149,10 +149,9 @@ impl Recorder {
     pub(super) fn observe(&mut self, model: &Model, now: u64) -> Recent {
         let first = self.current.is_none();
         let mut current = self.current.take().unwrap_or_else(|| Stretch::from(now));
-        let (ports, changed) = self.ports_of(model, now);
-        self.gain(&mut current, model, &ports, first);
+        let changed = self.take_in_ports(&mut current, model, now, first);
+        self.gain(&mut current, model, first);
         current.ended = now;
-        self.ports = ports;
         if !changed.is_empty() || now.saturating_sub(current.begun) >= SHORT {
             // What was counted since the last look may still be the old limit's.
             Arc::make_mut(&mut self.changed).extend(changed.into_iter().map(|id| (id, now)));
@@ -164,12 +163,12 @@ impl Recorder {
         Recent { stretches, changed: Arc::clone(&self.changed), waiting: Arc::new(waiting.collect()) }
     }
 
-    /// The ports as they are now, and those of them whose limits are not what they were.
-    fn ports_of(&self, model: &Model, now: u64) -> (BTreeMap<PortId, Known>, Vec<PortId>) {
+    /// Adds what was counted at the ports since the last look; returns those of them whose limits are not what they were.
+    fn take_in_ports(&mut self, current: &mut Stretch, model: &Model, now: u64, first: bool) -> Vec<PortId> {
         let mut changed = Vec::new();
-        let mut ports = BTreeMap::new();
         for port in &model.ports {
-            let before = self.ports.get(&port.id).copied().unwrap_or_default();
+            let known = self.ports.entry(port.id).or_default();
+            let before = *known;
             let limits = limits(port);
             if before.limits.is_some() && limits.is_some() && before.limits != limits {
                 changed.push(port.id);
@@ -177,21 +176,23 @@ impl Recorder {
             let totals = RecentCounts::at(port);
             let waiting_since = waits_in_vain(port, totals.accepted, &before).then_some(now);
             let waiting_since = waiting_since.and(before.waiting_since).or(waiting_since);
-            ports.insert(port.id, Known { totals, limits: limits.or(before.limits), waiting_since });
-        }
-        (ports, changed)
-    }
-
-    /// Adds what was counted since the last look. What sockets and the kernel had counted before the first one is not
-    /// of late.
-    fn gain(&mut self, current: &mut Stretch, model: &Model, ports: &BTreeMap<PortId, Known>, first: bool) {
-        for (id, known) in ports {
-            let before = self.ports.get(id).map(|known| known.totals).unwrap_or_default();
-            let gained = known.totals.since(&before);
+            *known = Known { totals, limits: limits.or(before.limits), waiting_since };
+            let gained = totals.since(&before.totals);
             if !first && !gained.is_nothing() {
-                current.ports.entry(*id).or_default().add(&gained);
+                current.ports.entry(port.id).or_default().add(&gained);
             }
         }
+        // All ports of the model are in it: are there more, some are no more.
+        if self.ports.len() > model.ports.len() {
+            let present: BTreeSet<_> = model.ports.iter().map(|port| port.id).collect();
+            self.ports.retain(|id, _| present.contains(id));
+        }
+        changed
+    }
+
+    /// Adds what was counted elsewhere since the last look. What sockets and the kernel had counted before the first one
+    /// is not of late.
+    fn gain(&mut self, current: &mut Stretch, model: &Model, first: bool) {
         let namespaces: BTreeMap<_, _> =
             model.namespaces.iter().map(|one| (one.netns, NamespaceCounts::of(one))).collect();
         for (netns, counts) in &namespaces {

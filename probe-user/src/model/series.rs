@@ -131,21 +131,23 @@ impl SeriesHistory {
         self.counted |= model.other.is_some();
         // Without the hooks' counts, ports that nobody listens on are missing: they will be back.
         let complete = model.other.is_some() || !self.counted;
-        self.assign_places(model, now, complete);
-        for port in &model.ports {
-            self.shares.take_in(port.id, &PortTotals::of(port), self.places.has(&port.id));
+        let totals: Vec<PortTotals> = model.ports.iter().map(PortTotals::of).collect();
+        self.assign_places(model, &totals, now, complete);
+        for (port, totals) in model.ports.iter().zip(&totals) {
+            self.shares.take_in(port.id, totals, self.places.has(&port.id));
         }
-        if complete {
+        // All ports of the model are in it: are there more, some are no more.
+        if complete && self.shares.len() > model.ports.len() {
             self.shares.keep_only(&model.ports.iter().map(|port| port.id).collect::<BTreeSet<_>>());
         }
-        self.tell(model);
+        self.tell(model, &totals);
     }
 
-    fn assign_places(&mut self, model: &Model, now: Duration, complete: bool) {
+    fn assign_places(&mut self, model: &Model, totals: &[PortTotals], now: Duration, complete: bool) {
         let mut candidates = Vec::new();
-        for port in &model.ports {
+        for (port, totals) in model.ports.iter().zip(totals) {
             if self.wishes.admit(&port.id, port.process.as_deref()) {
-                candidates.push(self.candidate(model, port));
+                candidates.push(self.candidate(model, port, totals));
             } else {
                 self.places.take_away(&port.id);
             }
@@ -153,8 +155,8 @@ impl SeriesHistory {
         self.places.assign(&candidates, self.wishes.limit, now, complete);
     }
 
-    fn candidate(&self, model: &Model, port: &Port) -> Candidate {
-        let gain = self.shares.gain(&port.id, &PortTotals::of(port));
+    fn candidate(&self, model: &Model, port: &Port, totals: &PortTotals) -> Candidate {
+        let gain = self.shares.gain(&port.id, totals);
         Candidate {
             id: port.id,
             activity: Activity::of(&gain.handshakes),
@@ -162,12 +164,12 @@ impl SeriesHistory {
         }
     }
 
-    fn tell(&mut self, model: &mut Model) {
+    fn tell(&mut self, model: &mut Model, totals: &[PortTotals]) {
         let mut ports_in_other = 0;
-        for port in &mut model.ports {
+        for (port, totals) in model.ports.iter_mut().zip(totals) {
             let own = self.places.has(&port.id);
             ports_in_other += u64::from(!own);
-            let totals = if own { self.shares.shown(&port.id, &PortTotals::of(port)) } else { None };
+            let totals = if own { self.shares.shown(&port.id, totals) } else { None };
             port.series = Exposure { own, totals: totals.map(Box::new) };
         }
         model.series = Some(Series {

@@ -20,6 +20,9 @@ pub trait Totals: Clone + Default {
     /// Whether nothing is above 0.
     fn is_nothing(&self) -> bool;
 
+    /// Whether all that is known there is known here as well.
+    fn knows_all_of(&self, other: &Self) -> bool;
+
     /// Adds more. What is known of either is known of the sum.
     fn add(&mut self, more: &Self) {
         *self = self.or(&more.minus(more)).plus(more);
@@ -42,6 +45,10 @@ impl Totals for Option<u64> {
     fn is_nothing(&self) -> bool {
         self.is_none_or(|count| count == 0)
     }
+
+    fn knows_all_of(&self, other: &Self) -> bool {
+        self.is_some() || other.is_none()
+    }
 }
 
 /// Both histograms of one kind have the same bounds; one that is not known has none.
@@ -60,6 +67,10 @@ impl Totals for Option<Histogram> {
 
     fn is_nothing(&self) -> bool {
         self.as_ref().is_none_or(|histogram| histogram.counts.iter().all(|count| *count == 0))
+    }
+
+    fn knows_all_of(&self, other: &Self) -> bool {
+        self.is_some() || other.is_none()
     }
 }
 
@@ -98,6 +109,11 @@ macro_rules! totals {
             fn is_nothing(&self) -> bool {
                 let Self { $($field),+ } = self;
                 $($field.is_nothing())&&+
+            }
+
+            fn knows_all_of(&self, other: &Self) -> bool {
+                let Self { $($field),+ } = self;
+                $($crate::model::totals::Totals::knows_all_of($field, &other.$field))&&+
             }
         }
     };
@@ -145,6 +161,10 @@ mod tests {
         check(Some(5), None, [Some(5); 4]);
         check(None, Some(5), [None, None, Some(5), Some(5)]);
         check(None, None, [None; 4]);
+        assert!(
+            Some(0).knows_all_of(&Some(1)) && None::<u64>.knows_all_of(&None) && Some(1).knows_all_of(&None)
+        );
+        assert!(!None.knows_all_of(&Some(0_u64)));
         check(Some(u64::MAX), Some(1), [Some(u64::MAX), Some(u64::MAX - 1), Some(u64::MAX), Some(u64::MAX)]);
     }
 

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use probe_common::{
-    accept_queue::{AcceptQueueCounters, AcceptedCounters, QUEUED_WAYS},
-    handshake::HandshakeCounters,
     kernel_offsets::KernelOffsets,
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
 };
@@ -15,6 +13,7 @@ use super::{
     kernel_types::{KernelTypes, ParameterType, Prototype},
     offsets::{OffsetGroup, ResolvedOffsets, without_casts},
     outcome::{Accounting, Variant},
+    sizes::{Host, queued_sets, rows},
     wishes::{AccountingWish, PlanWish, QueuesWish, Wishes},
 };
 
@@ -28,6 +27,8 @@ pub struct KernelFacts {
     pub discard_sites: Result<Vec<AddressRange>, String>,
     /// CPUs that may ever be there, numbered from 0: memory is paid for each.
     pub possible_cpus: usize,
+    /// Sockets that listen now, in all network namespaces: each wants a row.
+    pub listeners: usize,
 }
 
 /// Why a way of a hook does not work here: by hook and index of the way.
@@ -93,43 +94,27 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
         Accounting::None
     };
     let hooks = assess(accounting);
+    let host = Host { possible_cpus: facts.possible_cpus, listeners: facts.listeners };
+    let rows = rows(host, wishes.listeners);
     Plan {
-        settings: settings(facts, wishes, accounting, &hooks, !probing_is_refused(failures)),
+        settings: Settings {
+            rows,
+            ..settings(facts, wishes, accounting, &hooks, !probing_is_refused(failures))
+        },
         offsets: if casting_is_refused(failures) {
             without_casts(facts.resolved.offsets)
         } else {
             facts.resolved.offsets
         },
         accounting,
-        total_entries: rows(facts.possible_cpus).saturating_mul(cpus(facts.possible_cpus)),
+        total_entries: rows.saturating_mul(cpus(facts.possible_cpus)),
         hooks,
     }
 }
 
-/// Kernel memory that the rows of totals may take, for all CPUs together.
-const ROWS_BYTES: usize = 32 << 20;
-/// The most listeners that are told apart on any host.
-pub const MOST_ROWS: usize = 16_384;
-/// The fewest, on hosts with very many CPUs.
-const FEWEST_ROWS: usize = 512;
-
 /// As a number of the kernel's size.
 fn cpus(possible_cpus: usize) -> u32 {
     u32::try_from(possible_cpus.max(1)).unwrap_or(u32::MAX)
-}
-
-/// How many rows fit the budget: each has a copy of the totals for every CPU.
-fn rows(possible_cpus: usize) -> u32 {
-    let of_each_cpu = size_of::<HandshakeCounters>() + size_of::<AcceptQueueCounters>();
-    let row = of_each_cpu * possible_cpus.max(1) + size_of::<AcceptedCounters>();
-    let rows = (ROWS_BYTES / row).clamp(FEWEST_ROWS, MOST_ROWS);
-    u32::try_from(rows).unwrap_or(u32::MAX)
-}
-
-/// How many sets the places for connections in accept queues are in.
-fn queued_sets(wishes: Wishes) -> u32 {
-    let ways = u32::try_from(QUEUED_WAYS).unwrap_or(u32::MAX);
-    if wishes.queues == QueuesWish::Full { wishes.queued_connections.div_ceil(ways).max(1) } else { 1 }
 }
 
 /// The way of a hook that is tried first.
@@ -156,7 +141,6 @@ fn settings(
         may_probe: u32::from(may_probe),
         queues: u32::from(wishes.queues == QueuesWish::Full),
         queued_sets: queued_sets(wishes),
-        rows: rows(facts.possible_cpus),
         ..Settings::UNSET
     };
     if let Ok(sites) = &facts.discard_sites {

@@ -6,6 +6,7 @@ pub mod hook;
 pub mod kernel_types;
 pub mod offsets;
 pub mod outcome;
+pub mod sizes;
 #[cfg(test)]
 mod test_btf;
 pub mod wishes;

@@ -49,6 +49,8 @@ pub struct Wishes {
     pub queues: QueuesWish,
     /// `--accept-wait-connections`: the connections in accept queues whose wait can be measured at once.
     pub queued_connections: u32,
+    /// `--listeners`: how many are told apart; `None` decides by those that there are.
+    pub listeners: Option<u32>,
 }
 
 /// What [`Wishes::queued_connections`] is by default: 1.5 MiB of kernel memory.
@@ -61,6 +63,7 @@ impl Default for Wishes {
             accounting: AccountingWish::default(),
             queues: QueuesWish::default(),
             queued_connections: DEFAULT_QUEUED_CONNECTIONS,
+            listeners: None,
         }
     }
 }

@@ -35,6 +35,9 @@ impl QueueRow {
 
     /// Takes in what was noted of another listener.
     pub fn absorb(&mut self, other: &Self) {
+        if *other == Self::default() {
+            return;
+        }
         self.totals.add(&other.totals);
         self.peaks.absorb(&other.peaks);
         self.syn_peaks.absorb(&other.syn_peaks);

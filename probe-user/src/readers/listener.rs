@@ -5,7 +5,7 @@ use netlink_packet_sock_diag::{
 };
 
 use super::sock_diag::{self, Collector, DumpError, Family, SockDiagError};
-use crate::sample::ListenerSample;
+use crate::{netns, sample::ListenerSample};
 
 /// Reads the listening TCP sockets of the calling thread's network namespace, IPv4 first. A dual-stack
 /// listener is in the IPv6 half, with the address that it was bound to; v4-mapped addresses are left as
@@ -18,6 +18,14 @@ pub fn read() -> Result<Vec<ListenerSample>, SockDiagError> {
     let Listeners(of_ipv6) = sock_diag::read(Family::Inet6)?;
     listeners.extend(of_ipv6);
     Ok(listeners)
+}
+
+/// How many sockets listen in all network namespaces that can be entered, for whoever makes room for them.
+#[must_use]
+pub fn count_everywhere() -> usize {
+    let Ok(discovery) = netns::discover() else { return 0 };
+    let visits = netns::visit(&discovery.namespaces, |_| read().map_or(0, |listeners| listeners.len()));
+    visits.into_iter().filter_map(|(_, count)| count.ok()).sum()
 }
 
 /// The listeners of a dump, one by one.

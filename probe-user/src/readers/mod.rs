@@ -15,7 +15,7 @@ pub mod softnet;
 pub mod syn_queue;
 pub mod sysctl;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use self::{
     handshake::{HandshakeSource, SourceError, Totals},
@@ -53,6 +53,12 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut Syn
     let owners = BTreeMap::new();
     let taken = clocks::read();
     Sample { version: SAMPLE_VERSION, taken, hooks, namespaces, owners, own_cost, host, read_errors }
+}
+
+/// The time of the clock by which readings are told apart ([`crate::sample::Instants::monotonic`]).
+#[must_use]
+pub fn uptime() -> Duration {
+    Duration::from_nanos(clocks::monotonic())
 }
 
 fn read_softnet(read_errors: &mut Vec<String>) -> Option<Vec<SoftnetSample>> {

@@ -1,5 +1,9 @@
 //! The TcpExt counters of a network namespace that concern listeners: `/proc/PID/net/netstat`.
-use std::{fs, io};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use crate::sample::NetstatSample;
 
@@ -8,6 +12,9 @@ use crate::sample::NetstatSample;
 /// The entry follows a thread through setns(2) since Linux 5.0, 1fde6f21d90f ("proc: fix /proc/net/*
 /// after setns(2)"); before, a cached entry went on showing the namespace of the first read.
 const NETSTAT: &str = "/proc/thread-self/net/netstat";
+
+/// More than the file has on most kernels.
+const USUAL_BYTES: usize = 8 << 10;
 
 /// Why the counters are unknown.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +46,22 @@ pub enum NetstatError {
 /// # Errors
 /// When the file cannot be read or has not both counters.
 pub fn read() -> Result<NetstatSample, NetstatError> {
-    decode(&fs::read(NETSTAT).map_err(|cause| NetstatError::Read { cause })?)
+    decode(&contents(Path::new(NETSTAT)).map_err(|cause| NetstatError::Read { cause })?)
+}
+
+/// Reads the counters of a network namespace by the file of a process in it.
+///
+/// # Errors
+/// When the file cannot be read or has not all counters.
+pub fn read_at(path: &Path) -> Result<NetstatSample, NetstatError> {
+    decode(&contents(path).map_err(|cause| NetstatError::Read { cause })?)
+}
+
+/// The file at one go, as a rule: its length is not known before.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Decodes the file: for each group a line of names and a line of values, both beginning with the

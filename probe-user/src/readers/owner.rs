@@ -60,7 +60,7 @@ const FACTS_AGE: Duration = Duration::from_secs(15);
 
 /// So many owners are verified in a reading, and the others in the next ones: with more listeners than this on a
 /// host a change may be noticed some readings later.
-const MOST_VERIFIED: usize = 2048;
+const MOST_VERIFIED: usize = 128;
 
 /// How far up a socket is followed from child to parent.
 const MOST_ANCESTORS: usize = 16;
@@ -171,6 +171,10 @@ impl OwnerReader {
 
     /// Forgets sockets that are closed and adds new ones.
     fn take_in(&mut self, listeners: &[ListenerHint], now: Duration) {
+        let are_known = || listeners.iter().all(|hint| self.sockets.contains_key(&hint.inode));
+        if listeners.len() == self.sockets.len() && are_known() {
+            return;
+        }
         let mut known = std::mem::take(&mut self.sockets);
         let new = || Socket { scan_at: now, ..Socket::default() };
         let keep = |hint: &ListenerHint| (hint.inode, known.remove(&hint.inode).unwrap_or_else(new));

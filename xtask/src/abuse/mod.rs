@@ -2,18 +2,14 @@
 
 mod attack;
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use self::attack::{MOST_GROWTH, Plan, Report};
-use crate::{build, processes};
+use crate::build;
+use crate::daemon::Daemon;
 
 /// Sends the daemon what no client should, and fails if it shows
 ///
@@ -39,12 +35,11 @@ pub(crate) struct Arguments {
 
 /// 99 of 100 scrapes have to be quicker, whoever else is connected.
 const SLOWEST_SCRAPE: Duration = Duration::from_millis(50);
-const UNTIL_READY: Duration = Duration::from_secs(60);
 
 /// The command itself.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let binary = arguments.binary.clone().map_or_else(|| build::daemon(true, false), Ok)?;
-    let daemon = Daemon::start(&binary)?;
+    let daemon = Daemon::start(&binary, &["--plan", "none"])?;
     let plan = Plan {
         requests: arguments.requests,
         slow_connections: arguments.slow_connections,
@@ -83,65 +78,4 @@ fn text(report: &Report) -> String {
         report.quiet,
         report.beside_slow,
     )
-}
-
-/// The daemon under attack; ends with this.
-struct Daemon {
-    process: Child,
-    address: SocketAddr,
-    /// What it logs from then on.
-    log: Receiver<String>,
-}
-
-impl Daemon {
-    fn start(binary: &PathBuf) -> Result<Self> {
-        let mut command = Command::new(binary);
-        let arguments =
-            ["run", "--plan", "none", "--listen", "127.0.0.1:0", "--socket", "none", "--log-format", "json"];
-        command.args(arguments);
-        let mut command = processes::tied_to_this_process(command);
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut process =
-            command.spawn().with_context(|| format!("abuse: cannot start {}", binary.display()))?;
-        let log = process.stderr.take().map(lines_of).context("abuse: the daemon has no standard error")?;
-        // From here on it is ended whatever happens.
-        let mut daemon = Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
-        daemon.address = daemon.ready_address()?;
-        Ok(daemon)
-    }
-
-    fn ready_address(&self) -> Result<SocketAddr> {
-        loop {
-            let Ok(line) = self.log.recv_timeout(UNTIL_READY) else {
-                bail!("abuse: the daemon did not get ready")
-            };
-            let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-            let fields = line.get("fields").unwrap_or(&line);
-            let field = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
-            if field("message") == Some("ready") {
-                return field("address").unwrap_or_default().parse().context("abuse: no address is ready");
-            }
-        }
-    }
-}
-
-/// They are read as they come, or the daemon would wait for that.
-fn lines_of(stderr: ChildStderr) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

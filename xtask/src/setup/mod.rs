@@ -9,6 +9,7 @@ pub(crate) mod debian_system;
 pub(crate) mod emulator;
 mod java;
 pub(crate) mod kernels;
+mod node_exporter;
 pub(crate) mod package_checkers;
 mod peers;
 pub(crate) mod prometheus;
@@ -93,6 +94,11 @@ pub(crate) fn java() -> Result<PathBuf> {
 /// Prometheus, Alertmanager and their tools.
 pub(crate) fn prometheus() -> Result<prometheus::Prometheus> {
     prometheus::provide(&Cache::open()?)
+}
+
+/// Prometheus' exporter of a host's figures.
+pub(crate) fn node_exporter() -> Result<PathBuf> {
+    node_exporter::provide(&Cache::open()?)
 }
 
 /// The root file system of a server for the demonstrations.

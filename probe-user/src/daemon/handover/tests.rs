@@ -76,18 +76,19 @@ fn a_history_that_cannot_be_read_costs_the_history_and_not_the_totals() {
 
 #[test]
 fn hooks_are_taken_over_only_if_everything_fits() {
-    let check = |header: Header, expected: &str| {
+    let check = |header: Header, rows: u32, expected: &str| {
         let mut keeper = keeper();
         keeper.header = header;
         save(&mut keeper);
-        let reason = found(&keeper).unwrap().adopt("ours").err().unwrap();
+        let reason = found(&keeper).unwrap().adopt("ours", rows).err().unwrap();
         assert!(reason.contains(expected), "{reason}");
     };
     let ours =
         Header { fingerprint: "ours".to_owned(), layout: Some(Layout::default()), ..Header::default() };
-    check(Header { layout: None, ..ours.clone() }, "nothing was attached");
-    check(Header { fingerprint: "theirs".to_owned(), ..ours.clone() }, "another version's");
-    check(ours, "cannot be read, this sample");
+    check(Header { layout: None, ..ours.clone() }, 0, "nothing was attached");
+    check(Header { fingerprint: "theirs".to_owned(), ..ours.clone() }, 0, "another version's");
+    check(ours.clone(), 1, "too few rows");
+    check(ours, 0, "cannot be read, this sample");
 }
 
 #[test]

@@ -86,9 +86,9 @@ impl Episodes {
     fn take_in(&mut self, port: &Port, before: Option<&Instants>, taken: &Instants) {
         let counts = Counts::of(port);
         // A port that was not there had counted nothing.
-        let seen = self.ports.get(&port.id).copied().unwrap_or_default();
-        let now = Seen { counts: counts.or(&seen.counts), limits: Limits::of(&port.listeners) };
-        self.ports.insert(port.id, now);
+        let last = self.ports.entry(port.id).or_default();
+        let seen = *last;
+        *last = Seen { counts: counts.or(&seen.counts), limits: Limits::of(&port.listeners) };
         let Some(before) = before else { return };
         let gain = counts.grown_since(&seen.counts);
         if gain.is_new_loss() {

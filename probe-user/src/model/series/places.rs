@@ -64,7 +64,8 @@ impl Places {
     /// Gives away the places that are free, and those of closed and idle ports to active ones. Ports that are not among the
     /// candidates lose theirs, unless `complete` says that some candidates are missing.
     pub(super) fn assign(&mut self, candidates: &[Candidate], limit: usize, now: Duration, complete: bool) {
-        if complete {
+        let still_there = candidates.iter().filter(|candidate| self.has(&candidate.id)).count();
+        if complete && still_there < self.taken.len() {
             let ids: BTreeSet<_> = candidates.iter().map(|candidate| candidate.id).collect();
             self.taken.retain(|id, _| ids.contains(id));
         }
@@ -73,7 +74,11 @@ impl Places {
                 *active = now;
             }
         }
-        let mut waiting: Vec<_> = candidates.iter().filter(|candidate| !self.has(&candidate.id)).collect();
+        // Nobody gives way to a port at which nothing happens.
+        let is_full = self.taken.len() >= limit;
+        let may_wait = |candidate: &&Candidate| candidate.activity.is_any() || !is_full;
+        let mut waiting: Vec<_> =
+            candidates.iter().filter(may_wait).filter(|candidate| !self.has(&candidate.id)).collect();
         waiting.sort_by_key(|candidate| (Reverse(candidate.activity), candidate.id));
         let mut leaving = self.leaving(candidates, now).into_iter();
         for candidate in waiting {

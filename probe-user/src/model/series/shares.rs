@@ -39,7 +39,17 @@ struct Share<T> {
     moved: Option<Box<T>>,
 }
 
-impl<T: Totals> Share<T> {
+impl<T: Totals + PartialEq> Share<T> {
+    /// Whether nothing was counted since the last look, as far as that is quick to tell: most ports are idle, and most
+    /// have but one part.
+    fn is_idle(&self, totals: &T) -> bool {
+        match (&self.shown, &self.hidden, &self.moved) {
+            (None, None, None) => totals.is_nothing(),
+            (Some(part), None, None) | (None, Some(part), None) => **part == *totals,
+            _ => false,
+        }
+    }
+
     /// The totals at the last look, as they were read.
     fn last(&self) -> T {
         let mut sum = T::default();
@@ -50,9 +60,12 @@ impl<T: Totals> Share<T> {
     }
 }
 
-impl<T: Totals> Shares<T> {
+impl<T: Totals + PartialEq> Shares<T> {
     /// What was counted at the port since the last look.
     pub(super) fn gain(&self, id: &PortId, totals: &T) -> T {
+        if self.ports.get(id).is_some_and(|share| share.is_idle(totals)) {
+            return T::default();
+        }
         let last = self.ports.get(id).map(Share::last).unwrap_or_default();
         totals.minus(&last)
     }
@@ -63,6 +76,10 @@ impl<T: Totals> Shares<T> {
     pub(super) fn take_in(&mut self, id: PortId, totals: &T, own: bool) {
         let new = Share { own, shown: None, hidden: None, moved: None };
         let share = self.ports.entry(id).or_insert(new);
+        let stays = share.own == own && share.is_idle(totals);
+        if stays && (own || self.other.knows_all_of(totals)) {
+            return;
+        }
         let last = share.last();
         let now = totals.or(&last);
         let (gain, missing) = (now.minus(&last), last.minus(&now));
@@ -79,6 +96,11 @@ impl<T: Totals> Shares<T> {
             part.get_or_insert_default().add(&gain);
         }
         share.own = own;
+    }
+
+    /// How many ports there are.
+    pub(super) fn len(&self) -> usize {
+        self.ports.len()
     }
 
     /// Drops the ports that are no more. Their totals are in the kernel side's row for others now.

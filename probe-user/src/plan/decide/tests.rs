@@ -7,7 +7,7 @@ fn facts(kernel: Kernel) -> KernelFacts {
     let resolved = ResolvedOffsets::resolve(&types);
     assert_eq!(resolved.missing, vec![]);
     let site = AddressRange { start: 1, end: 2 };
-    KernelFacts { types, resolved, discard_sites: Ok(vec![site]), possible_cpus: 4 }
+    KernelFacts { types, resolved, discard_sites: Ok(vec![site]), possible_cpus: 4, listeners: 3_000 }
 }
 
 fn wish(plan: PlanWish) -> Wishes {
@@ -163,13 +163,14 @@ fn every_hook_that_is_not_tried_says_why() {
 }
 
 #[test]
-fn the_rows_keep_within_their_budget_on_any_number_of_cpus() {
-    let check = |cpus: usize, expected: u32| assert_eq!(rows(cpus), expected, "{cpus}");
-    check(0, 16_384);
-    check(2, 16_384);
-    check(64, 1_298);
-    check(256, 512);
-    check(8_192, 512);
+fn the_rows_are_of_the_host_or_as_many_as_were_asked_for() {
+    let check = |listeners: Option<u32>, rows: u32| {
+        let plan =
+            decide(&facts(Kernel::default()), Wishes { listeners, ..Wishes::default() }, &Failures::new());
+        assert_eq!((plan.settings.rows, plan.total_entries), (rows, 4 * rows), "{listeners:?}");
+    };
+    check(None, 8_192);
+    check(Some(9_999), 10_000);
 }
 
 #[test]

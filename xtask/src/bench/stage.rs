@@ -1,0 +1,73 @@
+//! Where is measured: in a network namespace and a process namespace of its own, so that neither the listeners nor the
+//! processes of this machine are part of it. Both are gone when the command ends.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::processes::{self, Kept};
+use crate::{setup, workspace};
+
+/// The network and the processes are there already: what `enter` passes on.
+pub(super) const INSIDE: &str = "--inside";
+
+/// Runs this command again in namespaces of its own, with the same arguments and one more.
+pub(super) fn enter() -> Result<()> {
+    ensure!(
+        workspace::is_root(),
+        "bench: it makes a network namespace and loads BPF programs: run it as root"
+    );
+    let busybox = setup::busybox()?;
+    let mut command = Command::new(&busybox);
+    command.args(["unshare", "-n", "-m", "-p", "-f", "--mount-proc"]).arg(&busybox);
+    // The shell stays the first process of the namespace: whose children nobody waits for become its own.
+    command.args(["sh", "-c", "\"$0\" ip link set lo up && \"$@\"; exit $?"]).arg(&busybox);
+    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).arg(INSIDE);
+    processes::run(&mut processes::tied_to_this_process(command))
+}
+
+/// Connections that were closed are forgotten at once: else the ports of a client are all in use after a minute.
+pub(super) fn forget_closed_connections() -> Result<()> {
+    fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1").context("bench: cannot write tcp_max_tw_buckets")
+}
+
+/// Raises the limit of descriptors of this process to the number that is needed.
+pub(super) fn allow_descriptors(needed: u64) -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(limit.current.map_or(needed, |current| current.max(needed)));
+    limit.maximum = Some(limit.maximum.map_or(needed, |maximum| maximum.max(needed)));
+    setrlimit(Resource::Nofile, limit)
+        .with_context(|| format!("bench: {needed} descriptors are needed and not allowed (remedy: root)"))
+}
+
+/// Processes that do nothing, as there are on every host: whoever looks through `/proc` has to look at them.
+pub(super) fn other_processes(count: usize) -> Result<Vec<Kept>> {
+    let busybox = setup::busybox()?;
+    let start = |_| {
+        let mut command = Command::new(&busybox);
+        command.args(["sleep", "100000"]).stdin(Stdio::null());
+        command.spawn().map(Kept).context("bench: cannot start a process")
+    };
+    (0..count).map(start).collect()
+}
+
+/// What was measured on.
+pub(super) fn machine() -> serde_json::Value {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    serde_json::json!({
+        "kernel": read("/proc/sys/kernel/osrelease"),
+        "possible_cpus": read("/sys/devices/system/cpu/possible"),
+        "load": read("/proc/loadavg"),
+    })
+}
+
+/// Writes figures to `target/bench/NAME.json`.
+pub(super) fn write_figures(name: &str, figures: &serde_json::Value) -> Result<()> {
+    let folder = workspace::target().join("bench");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.json"));
+    fs::write(&path, format!("{figures:#}\n"))
+        .with_context(|| format!("bench: cannot write {}", path.display()))
+}
