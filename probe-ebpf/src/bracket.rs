@@ -18,7 +18,7 @@ use crate::{
     charge,
     count::lose,
     cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, as_number, cpu_state, per_cpu_distance},
-    kernel_counters::{Gained, KernelCounters},
+    kernel_counters::Gained,
     kernel_read::{
         KernelPointer, KernelRead, accept_queue_is_full, statistics_of_namespace, syn_queue_is_full,
         syncookies_are_off,
@@ -64,7 +64,8 @@ fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> 
     // Until the bracket is closed in good order.
     state.remembered_listen = 0;
     let remembers = remembers::<R>();
-    if !(remembers && listen == here as u64) && !state.before.read_listen(here) {
+    let is_known = remembers && listen == here as u64;
+    if !(is_known || state.before.read_listen(here)) {
         return false;
     }
     match stage {

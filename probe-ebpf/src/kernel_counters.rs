@@ -2,7 +2,6 @@
 use crate::{
     cast,
     kernel_read::{KernelPointer, KernelRead, Probed},
-    packet::Stage,
     settings::global,
 };
 

@@ -59,7 +59,6 @@ pub(crate) fn row_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointe
     let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
     let socket = as_number(state, listener);
     // Sockets lie at multiples of 64; the highest bits of the product depend on all others.
-    #[expect(clippy::cast_possible_truncation, reason = "four bits")]
     let hint = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize & (ROW_HINTS - 1);
     let Some(place) = state.row_hints.get_mut(hint) else { return OTHER_ROW };
     if !is_row_of(*place, socket, port) {
