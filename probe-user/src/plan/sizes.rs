@@ -124,10 +124,10 @@ mod tests {
             let rows = rows(Host { possible_cpus, listeners }, None);
             assert_eq!(map_bytes(possible_cpus, rows, Wishes::default()) >> 20, mebibytes);
         };
-        check(1, 100, 5);
-        check(2, 100, 6);
-        check(2, 10_000, 24);
-        check(64, 100, 36);
-        check(256, 100, 54);
+        check(1, 100, 4);
+        check(2, 100, 5);
+        check(2, 10_000, 23);
+        check(64, 100, 35);
+        check(256, 100, 53);
     }
 }

@@ -223,6 +223,7 @@ impl Structures {
             ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if old { 0 } else { any }),
             ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
             ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
+            ("bpf_rdonly_cast", vec![any, any], any),
             ("cookie_v4_init_sequence", vec![skb, any], any),
             ("cookie_v6_init_sequence", vec![skb, any], any),
         ]
@@ -254,7 +255,11 @@ impl Structures {
         let common = btf.structure("ns_common", &[("inum", any, 16)]);
         let ipv4 = btf.structure(
             "netns_ipv4",
-            &[("sysctl_tcp_syncookies", any, 4), ("sysctl_tcp_abort_on_overflow", any, 5)],
+            &[
+                ("sysctl_tcp_syncookies", any, 4),
+                ("sysctl_tcp_abort_on_overflow", any, 5),
+                ("sysctl_tcp_fastopen", any, 8),
+            ],
         );
         btf.structure("net", &[("ns", common, 128), ("mib", mib, 512), ("ipv4", ipv4, 640)]);
     }
@@ -263,7 +268,7 @@ impl Structures {
         let any = BtfWriter::ANYTHING;
         Self::write_net(btf);
         let possible_net = btf.structure("", &[("net", any, 0)]);
-        let fields = ["skc_family", "skc_state", "skc_num", "skc_rcv_saddr", "skc_v6_rcv_saddr"];
+        let fields = ["skc_family", "skc_state", "skc_num", "skc_rcv_saddr", "skc_v6_rcv_saddr", "skc_hash"];
         let mut members: Vec<(&str, u32, u32)> =
             fields.iter().zip((0..).step_by(16)).map(|(name, offset)| (*name, any, offset)).collect();
         members.push(("skc_net", possible_net, 96));

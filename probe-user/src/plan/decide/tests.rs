@@ -121,6 +121,19 @@ fn a_forced_plan_has_no_program_of_another_kind_but_where_there_is_only_one() {
 }
 
 #[test]
+fn where_nothing_may_be_cast_the_programs_are_tried_again_without() {
+    let mut failures = Failures::new();
+    let before = decide(&facts(Kernel::default()), wish(PlanWish::Auto), &failures);
+    assert!(before.offsets.function_rdonly_cast != 0 && before.offsets.type_linux_mib != 0);
+    let refusal = "calling kernel function bpf_rdonly_cast is not allowed";
+    failures.insert((name::SYN_RECEIVED, 0), refusal.to_owned());
+    let after = decide(&facts(Kernel::default()), wish(PlanWish::Auto), &failures);
+    assert_eq!((after.offsets.function_rdonly_cast, after.offsets.type_linux_mib), (0, 0));
+    assert_eq!(programs(&after, name::SYN_RECEIVED), programs(&before, name::SYN_RECEIVED));
+    assert_eq!(after.offsets, without_casts(before.offsets));
+}
+
+#[test]
 fn queues_that_nobody_asks_for_cost_no_hook() {
     let wishes = Wishes { queues: QueuesWish::Off, ..Wishes::default() };
     let plan = decide(&facts(Kernel::default()), wishes, &Failures::new());
