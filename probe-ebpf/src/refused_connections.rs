@@ -5,9 +5,9 @@
 //! ports and the sequence number of the client's SYN, which is the same whenever it is sent again
 //! and another one in each new connection.
 //!
-//! The table is bounded. A fingerprint has one of four places, which its lowest bits name; a fifth that comes to
-//! these makes the oldest be forgotten, and a later packet of that connection counts it once more. With a single place
-//! for each, three thousand refused connections were enough for some sixty pairs that made each other forgotten.
+//! The table is bounded. A fingerprint has one of eight places, which its lowest bits name; a ninth that comes to
+//! these makes the oldest be forgotten, and a later packet of that connection counts it once more. With four places, three
+//! thousand refused connections had five in one set every fiftieth time, and these made each other forgotten at each try.
 use aya_ebpf::{macros::map, maps::Array};
 
 use crate::{
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Fingerprints that share their lowest bits and are remembered, the newest first.
-type Places = [u64; 4];
+type Places = [u64; 8];
 /// So often: 65,536 connections at most, in 512 KiB.
-const SETS: u32 = 1 << 14;
+const SETS: u32 = 1 << 13;
 
 #[map]
 static REFUSED_CONNECTIONS: Array<Places> = Array::with_max_entries(SETS, 0);
@@ -38,11 +38,12 @@ pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
     let Some(places) = REFUSED_CONNECTIONS.get_ptr_mut(set_of(fingerprint)) else { return true };
     // SAFETY: an aligned map value, checked by the verifier. Two CPUs may write at once: one is forgotten.
     unsafe {
-        let [newest, second, third, oldest] = places.read_volatile();
-        if fingerprint == newest || fingerprint == second || fingerprint == third || fingerprint == oldest {
+        let [a, b, c, d, e, f, g, h] = places.read_volatile();
+        let half = fingerprint == a || fingerprint == b || fingerprint == c || fingerprint == d;
+        if half || fingerprint == e || fingerprint == f || fingerprint == g || fingerprint == h {
             return false;
         }
-        places.write_volatile([fingerprint, newest, second, third]);
+        places.write_volatile([fingerprint, a, b, c, d, e, f, g]);
     }
     true
 }

@@ -204,7 +204,7 @@ fn refused_on_the_host(metrics: &Metrics) -> Option<u64> {
     metrics.sum("tcp_backlog_connections_refused_total", &[])
 }
 
-/// How many of `once` connections may be taken for new when they come again: four later ones with the same lowest
+/// How many of `once` connections may be taken for new when they come again: eight later ones with the same lowest
 /// bits make one be forgotten, and other scenarios may have refused thousands meanwhile.
 const fn told_twice(once: u64, others: u64) -> u64 {
     if others < 1_000 { 0 } else { once / 50 }
