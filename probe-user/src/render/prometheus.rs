@@ -7,17 +7,20 @@
 mod advice;
 mod histograms;
 mod limits;
-mod text;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
 };
 
-use self::text::Family;
+use prometheus::{
+    Encoder, TextEncoder,
+    proto::{Counter, Gauge, LabelPair, Metric as Sample, MetricFamily, MetricType},
+};
+
 use super::BuildInfo;
 use crate::{
-    metrics::{Kind, Label, Metric, catalogue},
+    metrics::{Kind, Metric, catalogue},
     model::{
         BacklogBound, Handshakes, Listener, Model, Namespace, Peaks, Port, QueueCounts, Queues,
         series::PortTotals,
@@ -42,8 +45,33 @@ const LISTENER_MAP_FULL: &str = "listener_map_full";
 /// # Errors
 /// Those of the writer.
 pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> io::Result<()> {
-    let exposition = Exposition::of(model, build);
-    exposition.families.values().try_for_each(|family| family.write(writer))
+    TextEncoder::new().encode(&families(model, build), writer).map_err(|error| match error {
+        prometheus::Error::Io(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
+/// Every family that has a sample, sorted by name.
+#[must_use]
+pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
+    let mut exposition = Exposition::default();
+    for port in &model.ports {
+        if let Some(totals) = model.exposed(port) {
+            exposition.add_port(port, &totals, model.knows_sockets_of(port));
+        }
+    }
+    if let Some(other) = model.exposed_other().filter(|other| other_is_used(model, &other.handshakes)) {
+        exposition.add_handshakes(OTHER, &other.handshakes);
+        exposition.add_queue_counts(OTHER, &other.queues);
+    }
+    for namespace in &model.namespaces {
+        exposition.add_namespace(namespace);
+    }
+    exposition.add_host(&model.host);
+    exposition.add_advice(model);
+    exposition.add_probe(model, build);
+    exposition.add_process(&model.own_cost);
+    exposition.families.into_values().collect()
 }
 
 /// Whether the row for ports without series of their own says anything. Most hosts never need it.
@@ -101,47 +129,13 @@ fn divided_counters(handshakes: &Handshakes) -> [(&'static Metric, &'static str,
     ]
 }
 
-/// The families under construction, sorted by name.
+/// The families under construction.
+#[derive(Default)]
 struct Exposition {
-    families: BTreeMap<&'static str, Family>,
-    /// How many ports have series of their own.
-    ports: usize,
+    families: BTreeMap<&'static str, MetricFamily>,
 }
 
-/// Room for a sample of a port, in bytes: most are shorter.
-const SAMPLE_ROOM: usize = 112;
-
 impl Exposition {
-    fn of(model: &Model, build: &BuildInfo) -> Self {
-        let ports = model.ports.iter().filter(|port| port.series.own).count();
-        let mut exposition = Self { families: BTreeMap::new(), ports };
-        for port in &model.ports {
-            if let Some(totals) = model.exposed(port) {
-                exposition.add_port(port, &totals, model.knows_sockets_of(port));
-            }
-        }
-        if let Some(other) = model.exposed_other().filter(|other| other_is_used(model, &other.handshakes)) {
-            exposition.add_handshakes(OTHER, &other.handshakes);
-            exposition.add_queue_counts(OTHER, &other.queues);
-        }
-        for namespace in &model.namespaces {
-            exposition.add_namespace(namespace);
-        }
-        exposition.add_host(&model.host);
-        exposition.add_advice(model);
-        exposition.add_probe(model, build);
-        exposition.add_process(&model.own_cost);
-        exposition
-    }
-
-    fn family(&mut self, metric: &'static Metric) -> &mut Family {
-        let ports = self.ports;
-        self.families.entry(metric.name).or_insert_with(|| {
-            let room = if metric.labels.contains(&Label::Port) { ports * SAMPLE_ROOM } else { 0 };
-            Family::begin(metric, room)
-        })
-    }
-
     fn add_port(&mut self, port: &Port, totals: &PortTotals, sockets_are_known: bool) {
         let netns = port.id.netns.to_string();
         let address = port.id.address.to_string();
@@ -315,14 +309,57 @@ impl Exposition {
 
     /// Adds a sample. The label values are in the order of the catalogue's labels.
     fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
-        // A histogram has more than one number: see add_histogram().
-        if metric.kind != Kind::Histogram {
-            self.family(metric).add(metric, "", labels, None, value);
+        let mut sample = labelled(metric, labels);
+        match metric.kind {
+            // Has more than one number: see add_histogram().
+            Kind::Histogram => return,
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                sample.set_counter(counter);
+            }
+            Kind::Gauge | Kind::Info => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                sample.set_gauge(gauge);
+            }
         }
+        self.push(metric, sample);
     }
+
+    fn push(&mut self, metric: &'static Metric, sample: Sample) {
+        let family = self.families.entry(metric.name).or_insert_with(|| empty_family(metric));
+        family.mut_metric().push(sample);
+    }
+}
+
+/// A sample without a number yet.
+fn labelled(metric: &Metric, labels: &[&str]) -> Sample {
+    Sample::from_label(
+        metric.labels.iter().zip(labels).map(|(label, text)| pair(label.name(), text)).collect(),
+    )
 }
 
 /// The peaks by the name of their window.
 const fn windows(peaks: &Peaks) -> [(&'static str, u32); 3] {
     [("1s", peaks.last_1_second), ("15s", peaks.last_15_seconds), ("60s", peaks.last_60_seconds)]
+}
+
+fn empty_family(metric: &Metric) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => MetricType::COUNTER,
+        Kind::Gauge | Kind::Info => MetricType::GAUGE,
+        Kind::Histogram => MetricType::HISTOGRAM,
+    });
+    family
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
 }

@@ -1,5 +1,7 @@
 //! Histograms, and which of their buckets have series: those of every port are a good part of what a host costs Prometheus.
-use super::{Exposition, text::push_number};
+use prometheus::proto::{Bucket, Histogram as Distribution};
+
+use super::{Exposition, labelled};
 use crate::{
     metrics::{Metric, catalogue},
     model::Histogram,
@@ -7,21 +9,25 @@ use crate::{
 
 impl Exposition {
     pub(super) fn add_histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram) {
-        let family = self.family(metric);
-        let (mut below, mut bound_text) = (0_u64, String::new());
-        // The last bucket, which has no bound, is the count.
+        let mut below = 0_u64;
+        let mut buckets = Vec::new();
+        // The last bucket, which has no bound, is the count: the encoder writes it.
         for (bound, count) in histogram.upper_bounds.iter().zip(&histogram.counts) {
             below = below.wrapping_add(*count);
             if has_series(metric, *bound) {
-                bound_text.clear();
-                push_number(&mut bound_text, *bound);
-                family.add(metric, "_bucket", labels, Some(&bound_text), below as f64);
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(*bound);
+                bucket.set_cumulative_count(below);
+                buckets.push(bucket);
             }
         }
-        let count = histogram.count() as f64;
-        family.add(metric, "_bucket", labels, Some("+Inf"), count);
-        family.add(metric, "_sum", labels, None, histogram.sum);
-        family.add(metric, "_count", labels, None, count);
+        let mut distribution = Distribution::default();
+        distribution.set_bucket(buckets);
+        distribution.set_sample_sum(histogram.sum);
+        distribution.set_sample_count(histogram.count());
+        let mut sample = labelled(metric, labels);
+        sample.set_histogram(distribution);
+        self.push(metric, sample);
     }
 }
 
