@@ -107,8 +107,7 @@ pub(crate) const fn noted_packet(state: &CpuState) -> Packet {
 #[inline(always)]
 pub(crate) fn open_for_nothing() {
     if let Some(state) = cpu_state() {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        unsafe { (*state).listener = NOT_A_HANDSHAKE };
+        state.listener = NOT_A_HANDSHAKE;
     }
 }
 
@@ -121,8 +120,7 @@ pub(crate) fn listener(state: &CpuState) -> Option<KernelPointer> {
 /// The totals of the listener in the open bracket.
 #[inline(always)]
 pub(crate) fn counters() -> Option<*mut HandshakeCounters> {
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &*cpu_state()? };
+    let state = cpu_state()?;
     (state.listener > NOT_A_HANDSHAKE).then(|| counters_in(state.row))?
 }
 
@@ -130,8 +128,7 @@ pub(crate) fn counters() -> Option<*mut HandshakeCounters> {
 #[inline(always)]
 pub(crate) fn answered() {
     if let Some(state) = cpu_state() {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        unsafe { (*state).answered = 1 };
+        state.answered = 1;
     }
 }
 
@@ -139,8 +136,7 @@ pub(crate) fn answered() {
 #[inline(always)]
 pub(crate) fn reserve_kept() {
     if let Some(state) = cpu_state() {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        unsafe { (*state).reserve_kept = 1 };
+        state.reserve_kept = 1;
     }
 }
 

@@ -100,8 +100,11 @@ static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
 /// This CPU's state.
 #[inline(always)]
-pub(crate) fn cpu_state() -> Option<*mut CpuState> {
-    CPU_STATE.get_ptr_mut(0)
+pub(crate) fn cpu_state() -> Option<&'static mut CpuState> {
+    let state = CPU_STATE.get_ptr_mut(0)?;
+    // SAFETY: a map value of this CPU, checked by the verifier. Programs have it one after the other: those that write it
+    // run with bottom halves off.
+    Some(unsafe { &mut *state })
 }
 
 /// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic. In softirqs only:
@@ -136,7 +139,7 @@ pub(crate) fn per_cpu_distance(state: &mut CpuState) -> Option<u64> {
 pub(crate) fn hand_over(slot: Slot, pointer: KernelPointer) {
     if let Some(state) = cpu_state() {
         // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).write(pointer as u64) };
+        unsafe { (&raw mut state.handed_over).cast::<u64>().add(slot as usize).write(pointer as u64) };
     }
 }
 
@@ -145,7 +148,6 @@ pub(crate) fn hand_over(slot: Slot, pointer: KernelPointer) {
 pub(crate) fn take_over(slot: Slot) -> Option<KernelPointer> {
     let state = cpu_state()?;
     // SAFETY: a map value of this CPU; the slot is a constant below the array's length.
-    let pointer =
-        unsafe { (&raw mut (*state).handed_over).cast::<u64>().add(slot as usize).replace(NOTHING) };
+    let pointer = unsafe { (&raw mut state.handed_over).cast::<u64>().add(slot as usize).replace(NOTHING) };
     (pointer != NOTHING).then_some(pointer as KernelPointer)
 }

@@ -32,3 +32,12 @@ impl Packet {
         Self { listener, skb, request: core::ptr::null() }
     }
 }
+
+/// The packet of a call whose first arguments are the listener, the packet and the request, as
+/// `tcp_v4_syn_recv_sock()` and `tcp_check_req()` have them; by their types where the program knows these.
+macro_rules! packet_of_request {
+    ($ctx:ident) => {
+        $crate::packet::Packet { listener: $ctx.arg(0), skb: $ctx.arg(1), request: $ctx.arg(2) }
+    };
+}
+pub(crate) use packet_of_request;

@@ -69,8 +69,6 @@ fn forget_entering(state: &mut CpuState) {
 #[inline(always)]
 pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queued: u64) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     if state.entering.child == 0 {
         return;
     }
@@ -95,8 +93,6 @@ fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer
     if own_request != 0
         && let Some(state) = cpu_state()
     {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        let state = unsafe { &mut *state };
         let row = row_of::<R>(state, listener);
         child_enters::<R>(state, listener, row, child);
     }
@@ -136,8 +132,6 @@ fn kretprobe_inet_csk_complete_hashdance(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
     let Some(state_of_cpu) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state_of_cpu = unsafe { &mut *state_of_cpu };
     let row = row_of::<R>(state_of_cpu, listener);
     if state::<R>(child) == Some(TCP_SYN_RECV) {
         // Else it is known already, from where it was made or from the outer function.

@@ -27,8 +27,6 @@ use crate::{
 #[inline(always)]
 fn syn_received<R: KernelRead>(packet: &Packet) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     if let Some(counters) = bracket::open::<R>(state, Stage::Syn, packet) {
         add_in_softirq!(counters, syn_received, 1);
     }
@@ -39,8 +37,7 @@ fn syn_received<R: KernelRead>(packet: &Packet) {
 fn syn_received_unless_passed_on<R: KernelRead>(packet: &Packet) {
     let passed_on = is_passed_on::<R>(packet.skb);
     if let Some(state) = cpu_state() {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        unsafe { (*state).passed_on = u32::from(passed_on) };
+        state.passed_on = u32::from(passed_on);
     }
     if !passed_on {
         syn_received::<R>(packet);
@@ -51,8 +48,6 @@ fn syn_received_unless_passed_on<R: KernelRead>(packet: &Packet) {
 #[inline(always)]
 fn syn_done<R: KernelRead>(packet: Option<Packet>) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
     let suspicion = if state.answered == 0 {
         Suspicion::Any
@@ -71,8 +66,7 @@ fn syn_done<R: KernelRead>(packet: Option<Packet>) {
 #[inline(always)]
 fn syn_done_unless_passed_on<R: KernelRead>(packet: Option<Packet>) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let passed_on = unsafe { core::mem::replace(&mut (*state).passed_on, 0) };
+    let passed_on = core::mem::replace(&mut state.passed_on, 0);
     if passed_on == 0 {
         syn_done::<R>(packet);
     }
@@ -207,8 +201,6 @@ fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn syn_queued<R: KernelRead>(listener: Option<KernelPointer>, missing: u32) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     if state.listener == NO_LISTENER {
         lose(Loss::BracketUnmatched);
         return;

@@ -13,7 +13,7 @@ use crate::{
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_passed_on, is_something,
     },
-    packet::{Packet, Stage},
+    packet::{Packet, Stage, packet_of_request},
     rows::counters_in,
     settings::global,
 };
@@ -27,8 +27,6 @@ use crate::{
 #[inline(always)]
 fn child_asked<R: KernelRead>(packet: &Packet) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     if bracket::listener(state).is_some() && state.skb == packet.skb as u64 {
         state.asked = Asked::WithinBracket as u32;
     } else {
@@ -41,8 +39,6 @@ fn child_asked<R: KernelRead>(packet: &Packet) {
 #[inline(always)]
 fn child_made<R: KernelRead>(packet: Option<Packet>, child: KernelPointer) {
     let Some(state) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *state };
     let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
     let asked = core::mem::replace(&mut state.asked, 0);
     let made = is_something(child as u64);
@@ -96,48 +92,41 @@ pub(super) fn from_caller(closed: &Closed, child_made: bool) {
     }
 }
 
-/// The packet that `tcp_v4_syn_recv_sock()` and its IPv6 twin are called for.
-macro_rules! packet {
-    ($ctx:ident) => {
-        Packet { listener: $ctx.arg(0), skb: $ctx.arg(1), request: $ctx.arg(2) }
-    };
-}
-
 #[fentry(function = "tcp_v4_syn_recv_sock")]
 fn fentry_tcp_v4_syn_recv_sock(ctx: FEntryContext) -> i32 {
-    child_asked::<Direct>(&packet!(ctx));
+    child_asked::<Direct>(&packet_of_request!(ctx));
     0
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(6));
+    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(7));
+    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(7));
     0
 }
 
 #[fentry(function = "tcp_v6_syn_recv_sock")]
 fn fentry_tcp_v6_syn_recv_sock(ctx: FEntryContext) -> i32 {
     if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_asked::<Direct>(&packet!(ctx));
+        child_asked::<Direct>(&packet_of_request!(ctx));
     }
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(6));
+    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet!(ctx)), ctx.arg(7));
+    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(7));
     0
 }
 

@@ -11,23 +11,21 @@ use crate::{
     cpu_state::cpu_state,
     hooks::{established::child_entered, last_ack},
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something},
-    packet::{Packet, Stage},
+    packet::{Packet, Stage, packet_of_request},
     settings::global,
 };
 
 #[inline(always)]
 fn open<R: KernelRead>(stage: Stage, packet: &Packet) {
     if let Some(state) = cpu_state() {
-        // SAFETY: a map value of this CPU, checked by the verifier.
-        let _totals = bracket::open::<R>(unsafe { &mut *state }, stage, packet);
+        let _totals = bracket::open::<R>(state, stage, packet);
     }
 }
 
 /// `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
 #[inline(always)]
 fn close<R: KernelRead>(stage: Stage, packet: Option<Packet>, suspicion: Suspicion) -> Option<Closed> {
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let state = unsafe { &mut *cpu_state()? };
+    let state = cpu_state()?;
     let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
     bracket::close::<R>(state, stage, &packet, suspicion)
 }
@@ -60,19 +58,19 @@ fn request_done(packet: Packet, result: u64) {
 
 #[fentry(function = "tcp_check_req")]
 fn fentry_tcp_check_req(ctx: FEntryContext) -> i32 {
-    request_checked(&Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(3));
+    request_checked(&packet_of_request!(ctx), ctx.arg(3));
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_5(ctx: FExitContext) -> i32 {
-    request_done(Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(5));
+    request_done(packet_of_request!(ctx), ctx.arg(5));
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_6(ctx: FExitContext) -> i32 {
-    request_done(Packet { listener: ctx.arg(0), skb: ctx.arg(1), request: ctx.arg(2) }, ctx.arg(6));
+    request_done(packet_of_request!(ctx), ctx.arg(6));
     0
 }
 

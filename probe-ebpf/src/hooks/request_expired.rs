@@ -20,8 +20,7 @@ use crate::{
 #[inline(always)]
 fn timer_fires(timer: KernelPointer) {
     let Some(state_of_cpu) = cpu_state() else { return };
-    // SAFETY: a map value of this CPU, checked by the verifier.
-    let timer = as_number(unsafe { &mut *state_of_cpu }, timer);
+    let timer = as_number(state_of_cpu, timer);
     let request = timer.wrapping_sub(u64::from(global!(KERNEL_OFFSETS.request_timer))) as KernelPointer;
     let listener = Probed::read::<KernelPointer>(request, global!(KERNEL_OFFSETS.request_listener));
     if let Some(listener) = listener
