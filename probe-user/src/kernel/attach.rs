@@ -10,10 +10,9 @@ use super::{
     one_line,
 };
 use crate::plan::{
-    catalogue::name,
-    decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, decide},
+    decide::{Candidate, Failures, HookPlan, KernelFacts, Plan, decide, stands_on},
     hook::{Program, ProgramKind},
-    outcome::{Accounting, Coverage, HookOutcome, PlanOutcome, coverage},
+    outcome::{Coverage, HookOutcome, PlanOutcome, coverage},
     wishes::Wishes,
 };
 
@@ -66,11 +65,7 @@ fn attach_hooks(ebpf: &mut Ebpf, btf: &KernelBtf, plan: &Plan, failures: &mut Fa
     let mut chosen = vec![];
     for hook in &plan.hooks {
         let taken = attach_hook(ebpf, btf, hook, failures);
-        let decisive = match hook.hook.name {
-            name::SYN_RECEIVED => true,
-            name::LAST_ACK => plan.accounting == Accounting::KernelCounters,
-            _ => false,
-        };
+        let decisive = stands_on(plan.accounting).contains(&hook.hook.name);
         let given_up = decisive && taken.is_none() && !hook.candidates.is_empty();
         chosen.push(taken);
         if given_up {

@@ -58,6 +58,13 @@ pub struct HookPlan {
     pub unwanted: Option<String>,
 }
 
+impl HookPlan {
+    /// The way that is tried first.
+    fn first_way(&self) -> Option<Variant> {
+        self.candidates.first().map(|candidate| candidate.variant)
+    }
+}
+
 /// What shall be loaded and attached.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -69,7 +76,6 @@ pub struct Plan {
     pub accounting: Accounting,
     /// Entries of the map of totals: every CPU has all rows.
     pub total_entries: u32,
-
     /// Every hook of the catalogue.
     pub hooks: Vec<HookPlan>,
 }
@@ -77,23 +83,7 @@ pub struct Plan {
 /// Decides. Pure: the same facts, wishes and failures give the same plan.
 #[must_use]
 pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan {
-    let assess = |accounting| plan_hooks(facts, wishes, failures, accounting);
-    let works = |accounting, hook| first_way(&assess(accounting), hook).is_some();
-    let counters_wished = wishes.accounting != AccountingWish::Conditions;
-    let accounting = if counters_wished
-        && facts.resolved.why_missing(OffsetGroup::Counters).is_none()
-        && works(Accounting::KernelCounters, name::SYN_RECEIVED)
-        && works(Accounting::KernelCounters, name::LAST_ACK)
-    {
-        Accounting::KernelCounters
-    } else if works(Accounting::Conditions, name::SYN_RECEIVED) {
-        Accounting::Conditions
-    } else if works(Accounting::SocketDrops, name::LISTENER_DROPS) {
-        Accounting::SocketDrops
-    } else {
-        Accounting::None
-    };
-    let hooks = assess(accounting);
+    let (accounting, hooks) = most_exact(facts, wishes, failures);
     let host = Host { possible_cpus: facts.possible_cpus, listeners: facts.listeners };
     let rows = rows(host, wishes.listeners);
     Plan {
@@ -112,6 +102,34 @@ pub fn decide(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> Plan 
     }
 }
 
+/// The most exact accounting that the wishes and the kernel allow, with the hooks of it.
+fn most_exact(facts: &KernelFacts, wishes: Wishes, failures: &Failures) -> (Accounting, Vec<HookPlan>) {
+    let is_possible = |accounting| {
+        accounting != Accounting::KernelCounters
+            || wishes.accounting != AccountingWish::Conditions
+                && facts.resolved.why_missing(OffsetGroup::Counters).is_none()
+    };
+    let with_hooks = |accounting| {
+        let hooks = plan_hooks(facts, wishes, failures, accounting);
+        let works = stands_on(accounting).iter().all(|name| first_way(&hooks, name).is_some());
+        works.then_some((accounting, hooks))
+    };
+    let wanted = [Accounting::KernelCounters, Accounting::Conditions, Accounting::SocketDrops];
+    let found = wanted.into_iter().filter(|accounting| is_possible(*accounting)).find_map(with_hooks);
+    found.unwrap_or_else(|| (Accounting::None, plan_hooks(facts, wishes, failures, Accounting::None)))
+}
+
+/// The hooks without which there is no such accounting.
+#[must_use]
+pub const fn stands_on(accounting: Accounting) -> &'static [&'static str] {
+    match accounting {
+        Accounting::KernelCounters => &[name::SYN_RECEIVED, name::LAST_ACK],
+        Accounting::Conditions => &[name::SYN_RECEIVED],
+        Accounting::SocketDrops => &[name::LISTENER_DROPS],
+        Accounting::None => &[],
+    }
+}
+
 /// As a number of the kernel's size.
 fn cpus(possible_cpus: usize) -> u32 {
     u32::try_from(possible_cpus.max(1)).unwrap_or(u32::MAX)
@@ -119,8 +137,7 @@ fn cpus(possible_cpus: usize) -> u32 {
 
 /// The way of a hook that is tried first.
 fn first_way(hooks: &[HookPlan], name: &str) -> Option<Variant> {
-    let plan = hooks.iter().find(|plan| plan.hook.name == name)?;
-    plan.candidates.first().map(|candidate| candidate.variant)
+    hooks.iter().find(|plan| plan.hook.name == name)?.first_way()
 }
 
 fn settings(
@@ -170,11 +187,12 @@ fn plan_hooks(
     failures: &Failures,
     accounting: Accounting,
 ) -> Vec<HookPlan> {
-    let plan_all = |last_ack| -> Vec<HookPlan> {
-        let circumstances = Circumstances { wishes, accounting, last_ack };
-        CATALOGUE.iter().map(|hook| plan_hook(hook, facts, failures, circumstances)).collect()
-    };
-    plan_all(first_way(&plan_all(None), name::LAST_ACK))
+    let plan =
+        |hook, last_ack| plan_hook(hook, facts, failures, Circumstances { wishes, accounting, last_ack });
+    // What it is seen by depends on none of the others.
+    let last_ack = CATALOGUE.iter().find(|hook| hook.name == name::LAST_ACK);
+    let last_ack = last_ack.and_then(|hook| plan(hook, None).first_way());
+    CATALOGUE.iter().map(|hook| plan(hook, last_ack)).collect()
 }
 
 fn plan_hook(
