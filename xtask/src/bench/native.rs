@@ -4,7 +4,7 @@
 //! one server can, with the daemon and without it by turns: whatever else changes on the machine meanwhile changes both
 //! of a pair alike.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::process::CpuClock;
 use super::spread::{median, quantile};
+use super::stage::{self, Common};
+use super::table;
 use super::traffic::{Client, Flood, Server, listen};
-use super::{stage, table};
-use crate::build;
 use crate::daemon::Daemon;
 
 /// Connections per second with and without the daemon, and its CPU time in a SYN flood
@@ -34,17 +34,11 @@ pub(crate) struct Arguments {
     /// SYNs per second of the flood
     #[arg(long, default_value_t = 20_000.0)]
     syns: f64,
-    /// A daemon that is built already
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
-    /// The table in Markdown
-    #[arg(long)]
-    markdown: bool,
     /// Fails where the flood costs the daemon more than nothing
     #[arg(long)]
     check: bool,
-    #[arg(long, hide = true)]
-    inside: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 const LISTENERS: usize = 8;
@@ -54,13 +48,10 @@ const SETTLE: Duration = Duration::from_millis(300);
 const MOST_MORE_IN_A_FLOOD: f64 = 0.005;
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.inside {
-        if arguments.binary.is_none() {
-            build::daemon(true, false)?;
-        }
+    let binary = arguments.common.daemon()?;
+    if !arguments.common.inside {
         return stage::enter();
     }
-    let binary = arguments.binary.clone().map_or_else(|| build::daemon(true, false), Ok)?;
     stage::allow_descriptors(20_000)?;
     stage::forget_closed_connections()?;
     let pairs = pairs(&binary, arguments)?;
@@ -150,7 +141,7 @@ fn report(arguments: &Arguments, pairs: &[Pair], flood: &InAFlood) -> Result<()>
         row("daemon in a flood, % of a CPU", format!("{:.2}", 100.0 * flood.during)),
         row("SYNs per second of the flood", format!("{:.0}", flood.syns_per_second)),
     ];
-    println!("{}", table::text(&rows, arguments.markdown));
+    println!("{}", table::text(&rows, arguments.common.style()));
     let pairs: Vec<_> =
         pairs.iter().map(|pair| json!({ "with": pair.with, "without": pair.without })).collect();
     let figures = json!({

@@ -2,16 +2,43 @@
 //! processes of this machine are part of it. Both are gone when the command ends.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
 
+use super::table::Style;
 use crate::processes::{self, Kept};
-use crate::{setup, workspace};
+use crate::{build, setup, workspace};
 
 /// The network and the processes are there already: what `enter` passes on.
 pub(super) const INSIDE: &str = "--inside";
+
+/// What is asked of every measurement on this machine.
+#[derive(clap::Args)]
+pub(super) struct Common {
+    /// A daemon that is built already
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Tables in Markdown
+    #[arg(long)]
+    markdown: bool,
+    #[arg(long, hide = true)]
+    pub(super) inside: bool,
+}
+
+impl Common {
+    /// The daemon that is measured; built now if none was named.
+    pub(super) fn daemon(&self) -> Result<PathBuf> {
+        self.binary.clone().map_or_else(|| build::daemon(true, false), Ok)
+    }
+
+    pub(super) const fn style(&self) -> Style {
+        Style::of(self.markdown)
+    }
+}
 
 /// Runs this command again in namespaces of its own, with the same arguments and one more.
 pub(super) fn enter() -> Result<()> {
@@ -63,11 +90,15 @@ pub(super) fn machine() -> serde_json::Value {
     })
 }
 
-/// Writes figures to `target/bench/NAME.json`.
-pub(super) fn write_figures(name: &str, figures: &serde_json::Value) -> Result<()> {
-    let folder = workspace::target().join("bench");
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{name}.json"));
-    fs::write(&path, format!("{figures:#}\n"))
-        .with_context(|| format!("bench: cannot write {}", path.display()))
+/// Where figures are kept: `target/bench/NAME.json`.
+pub(super) fn figures(name: &str) -> PathBuf {
+    workspace::target().join("bench").join(format!("{name}.json"))
+}
+
+/// Writes them there.
+pub(super) fn write_figures(name: &str, figures: &impl Serialize) -> Result<()> {
+    let path = self::figures(name);
+    let advice = || format!("bench: cannot write {}", path.display());
+    fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(advice)?;
+    fs::write(&path, format!("{}\n", serde_json::to_string_pretty(figures)?)).with_context(advice)
 }

@@ -1,6 +1,5 @@
 //! A story on a kernel of the lab: the same program, with everything that it needs, inside an emulated machine.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,12 +32,11 @@ const JVM: &str = "/jvm";
 pub(super) fn play(story: &Story, kernel: &str, arguments: &Arguments) -> Result<()> {
     let lab = setup::lab(&[kernel])?;
     let kernel = lab.kernels.first().context("demo: no kernel")?;
-    let folder = vm::log_folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let probe = super::probe(arguments)?;
     let xtask = build::static_xtask()?;
     let trees = trees(story, arguments.client)?;
-    let _turn = vm::wait_for_turn(&folder)?;
+    let _turn = vm::wait_for_turn()?;
+    let folder = vm::log_folder();
     let archive = folder.join("demo.cpio");
     let programs = [(DAEMON, probe), (XTASK, xtask)];
     pack(&archive, &lab, &programs, &trees, &script(story, arguments))?;

@@ -12,7 +12,7 @@ pub(crate) mod pack;
 
 use std::env;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,9 +102,7 @@ pub(crate) fn boot_all(lab: &Lab, arguments: &Arguments) -> Result<Results> {
         Some(program) => program.clone(),
         None => build_tests()?,
     };
-    let folder = log_folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let _turn = wait_for_turn(&folder)?;
+    let _turn = wait_for_turn()?;
     let programs = Programs { busybox: &lab.busybox, daemon: &daemon, tests: &tests };
     let mut results = Results::default();
     for (verdict, kernel) in boot_some_at_once(lab, programs, arguments)? {
@@ -139,8 +137,10 @@ fn boot_some_at_once(lab: &Lab, programs: Programs<'_>, arguments: &Arguments) -
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// Logs have fixed names and machines want whole CPUs: one run at a time, in a target folder.
-pub(crate) fn wait_for_turn(folder: &Path) -> Result<File> {
+/// Logs have fixed names and machines want whole CPUs: one run at a time, in a target folder, which is there then.
+pub(crate) fn wait_for_turn() -> Result<File> {
+    let folder = log_folder();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join("lock");
     let advice = || format!("cannot lock {}", path.display());
     let file = File::create(&path).with_context(advice)?;

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use super::report::Report;
-use super::table::Style;
 use super::tables;
+use crate::bench::table::Style;
 use crate::workspace;
 
 const DOCUMENT: &str = "docs/PERFORMANCE.md";

@@ -5,7 +5,6 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::lines::Line;
 use super::packets::NETWORK;
@@ -14,6 +13,7 @@ use super::report::growth_name;
 use super::running::Running;
 use super::watchers::{NOTHING, PEERS, PEERS_OF_DEBIAN_12, WATCHERS, Watcher};
 use super::workloads::{Crowd, Traffic, WORKLOADS, Workload};
+use crate::bench::stage;
 use crate::processes;
 use crate::vm::pack::DAEMON;
 
@@ -66,8 +66,7 @@ fn prepare() -> Result<()> {
         mount(["-o", "rbind", "/dev"], "/dev")?;
     }
     processes::run(Command::new("ip").args(["route", "add", NETWORK, "dev", "lo"]))?;
-    let files = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
-    setrlimit(Resource::Nofile, files).context("bench: not enough open files")
+    stage::allow_descriptors(OPEN_FILES)
 }
 
 fn failed(watcher: &str, error: &anyhow::Error) {

@@ -37,9 +37,8 @@ pub(super) fn measure(
     rounds: u32,
     shown: Shown,
 ) -> Result<Report> {
+    let _turn = vm::wait_for_turn()?;
     let folder = vm::log_folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let _turn = vm::wait_for_turn(&folder)?;
     let archive = folder.join(format!("bench-{}.cpio", kernel.label));
     pack(&archive, lab, kernel, contents, rounds)?;
     let log = folder.join(format!("bench-{}.log", kernel.label));

@@ -14,7 +14,6 @@ mod report;
 mod running;
 mod statistics;
 mod stopwatch;
-mod table;
 mod tables;
 mod watchers;
 mod workloads;
@@ -26,10 +25,11 @@ use anyhow::{Context as _, Result};
 
 use self::lab::Contents;
 use self::report::Report;
-use self::table::Style;
+use crate::bench::stage;
+use crate::bench::table::Style;
 use crate::setup::kernels::TESTED_LINES;
 use crate::vm::boot::Shown;
-use crate::{AlreadyReported, build, setup, workspace};
+use crate::{AlreadyReported, build, setup};
 
 /// What the kernel's work on a connection costs while it is watched, against a bare kernel and other tools
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.inside {
         return inside::run(arguments.rounds);
     }
-    let style = if arguments.markdown { Style::Markdown } else { Style::Plain };
+    let style = Style::of(arguments.markdown);
     let mut reports = if arguments.last { last()? } else { measure(arguments)? };
     reports.retain(|report| arguments.kernels.contains(&report.kernel));
     for table in reports.iter().flat_map(tables::of) {
@@ -109,18 +109,13 @@ fn measure(arguments: &Arguments) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
-fn results() -> PathBuf {
-    workspace::target().join("bench/kernel.json")
-}
+/// The name of the file with the figures.
+const FIGURES: &str = "kernel";
 
 /// Writes the figures, in place of the same kernels' former ones.
 fn keep(reports: &[Report]) -> Result<()> {
-    let path = results();
-    let advice = || format!("cannot write {}", path.display());
-    fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(advice)?;
     // What cannot be read is of no use to anybody.
-    let all = merged(last().unwrap_or_default(), reports);
-    fs::write(&path, serde_json::to_string_pretty(&all)?).with_context(advice)
+    stage::write_figures(FIGURES, &merged(last().unwrap_or_default(), reports))
 }
 
 /// In the lab's order.
@@ -132,7 +127,7 @@ fn merged(mut former: Vec<Report>, reports: &[Report]) -> Vec<Report> {
 }
 
 fn last() -> Result<Vec<Report>> {
-    let path = results();
+    let path = stage::figures(FIGURES);
     let text = fs::read_to_string(&path)
         .with_context(|| format!("no figures in {}: run it without --last", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is another version's", path.display()))

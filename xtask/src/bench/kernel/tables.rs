@@ -3,9 +3,9 @@
 use super::inside::GROWTH;
 use super::report::{Figures, Hook, Report, Watched, growth_name};
 use super::statistics::Spread;
-use super::table::{Table, whole};
 use super::watchers::{NOTHING, ONE_LINER};
 use super::workloads::{WORKLOADS, Workload};
+use crate::bench::table::{Table, whole};
 
 const BY_HOOK: [Workload; 3] = [Workload::Accepted, Workload::SynDropped, Workload::SynCookie];
 

@@ -6,15 +6,14 @@ mod probe;
 mod report;
 mod simulated;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use self::report::Figures;
-use super::stage;
+use super::stage::{self, Common};
 use super::traffic::{Server, listen};
-use crate::build;
 
 /// Memory, CPU time and scrapes with 1 to 10,000 listeners, beside node_exporter, ss and netstat
 #[derive(clap::Args)]
@@ -34,17 +33,11 @@ pub(crate) struct Arguments {
     /// Nothing but the daemon
     #[arg(long)]
     alone: bool,
-    /// A daemon that is built already
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
-    /// The tables in Markdown
-    #[arg(long)]
-    markdown: bool,
     /// Fails where something is above its budget
     #[arg(long)]
     check: bool,
-    #[arg(long, hide = true)]
-    inside: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 impl Arguments {
@@ -54,20 +47,17 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.inside {
-        // What can take long is done before anything is started.
-        if arguments.binary.is_none() {
-            build::daemon(true, false)?;
-        }
+    // What can take long is done before anything is started.
+    let binary = arguments.common.daemon()?;
+    if !arguments.common.inside {
         if !arguments.alone {
             crate::setup::node_exporter()?;
             simulated::build()?;
         }
         return stage::enter();
     }
-    let binary = arguments.binary.clone().map_or_else(|| build::daemon(true, false), Ok)?;
     let figures = measure(arguments, &binary)?;
-    report::tell(&figures, arguments.markdown)?;
+    report::tell(&figures, arguments.common.style())?;
     if !arguments.check {
         return Ok(());
     }

@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{others, probe, simulated};
-use crate::bench::{stage, table};
+use crate::bench::stage;
+use crate::bench::table::{self, Style};
 
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize)]
@@ -14,7 +15,7 @@ pub(super) struct Figures {
     pub(super) simulated: simulated::Figures,
 }
 
-pub(super) fn tell(figures: &Figures, in_markdown: bool) -> Result<()> {
+pub(super) fn tell(figures: &Figures, style: Style) -> Result<()> {
     let titles = [
         ("the daemon", of_the_probe(&figures.probe)),
         ("others, each time that they are asked", of_others(&figures.others)),
@@ -22,7 +23,7 @@ pub(super) fn tell(figures: &Figures, in_markdown: bool) -> Result<()> {
         ("other numbers of CPUs (simulated)", of_processors(&figures.simulated.processors)),
     ];
     for (title, rows) in titles.into_iter().filter(|(_, rows)| rows.len() > 1) {
-        println!("\n{title}\n\n{}", table::text(&rows, in_markdown));
+        println!("\n{title}\n\n{}", table::text(&rows, style));
     }
     let mut document = serde_json::to_value(figures)?;
     if let Some(fields) = document.as_object_mut() {

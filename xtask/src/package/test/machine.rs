@@ -26,9 +26,8 @@ const MEMORY: &str = "3G";
 pub(super) fn run(system: &System<'_>, label: &str, verbose: bool) -> Result<Counts> {
     let lab = setup::lab(&[label])?;
     let kernel = lab.kernels.first().context("package test: no kernel")?;
+    let _turn = vm::wait_for_turn()?;
     let logs = vm::log_folder();
-    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let _turn = vm::wait_for_turn(&logs)?;
     let archive = logs.join("package.cpio");
     write_archive(system, &lab, kernel, &archive)?;
     println!("package test: booting {}", kernel.origin);
