@@ -71,6 +71,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     kernel::share_one_heap();
+    kernel::refuse_huge_pages();
     let inherited = inherited::descriptors();
     let source = arguments.source(given);
     let config = source.load()?.config;

@@ -12,6 +12,15 @@ pub fn share_one_heap() {
     let _whether_accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// Lets the kernel give this process pages of 4 KiB only. Where `transparent_hugepage/enabled` is `always`, khugepaged else
+/// puts a page of 2 MiB wherever one small page of it is in use (`max_ptes_none`), and brings all back that was given back.
+///
+/// To be called before memory is allocated that is to be given back.
+pub fn refuse_huge_pages() {
+    // SAFETY: takes no pointer. Kernels that have no huge pages refuse, and need not do anything either.
+    let _whether_accepted = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 /// Bytes that are allocated: from the heap, and in pieces so large that they are mapped alone (mallinfo2(3)).
 #[must_use]
 pub fn heap_in_use() -> u64 {
@@ -83,6 +92,13 @@ mod tests {
         check("r--p", "/a", 4, None);
         check("rw-p", "/a", 0, None);
         check("r-xp", "/b", 0, None);
+    }
+
+    #[test]
+    fn a_process_that_refuses_huge_pages_gets_none() {
+        refuse_huge_pages();
+        // SAFETY: takes no pointer.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) }, 1);
     }
 
     #[test]
