@@ -2,12 +2,14 @@
 //!
 //! `tcp_listendrop()` is inlined everywhere and a SYN that is refused leaves no
 //! other trace (it is freed with `consume_skb()`), so the kernel's counters
-//! themselves are read when a packet comes to a listener and again when it is
+//! themselves are read, when a packet comes to a listener and again when it is
 //! done with. They are per CPU and bottom halves are off in between: the
 //! difference belongs to this packet alone. There is one bracket per CPU: the bracketed functions do
 //! not nest, but for `tcp_v4_syn_recv_sock()`, whose part the outer bracket sees as well.
 //!
-//! Reading costs more than all the rest, so a packet that is known to have ended well is not read again.
+//! Being called costs more than all the rest. So where no call is missed (trampolines) a SYN and a last ACK are seen at
+//! their end only: the counters move in brackets alone, and are at its beginning what they were at the last one's end
+//! (`seen`). And a packet that is known to have ended well has raised none.
 use probe_common::{
     handshake::HandshakeCounters,
     loss::Loss,
@@ -15,17 +17,15 @@ use probe_common::{
 };
 
 use crate::{
-    charge,
+    charge, conditions,
     count::lose,
     cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, as_number, cpu_state, per_cpu_distance},
     kernel_counters::Gained,
-    kernel_read::{
-        KernelPointer, KernelRead, accept_queue_is_full, statistics_of_namespace, syn_queue_is_full,
-        syncookies_are_off,
-    },
+    kernel_read::{KernelPointer, KernelRead, statistics_of_namespace},
     packet::{Packet, Stage},
     refused_connections::fingerprint,
     rows::{counters_in, row_of},
+    seen,
     settings::global,
 };
 
@@ -39,51 +39,31 @@ pub(crate) fn open<R: KernelRead>(
     let row = row_of::<R>(state, packet.listener);
     state.listener = packet.listener as u64;
     state.row = row;
-    state.answered = 0;
-    state.child_refused = 0;
-    state.reserve_kept = 0;
+    state.forget_packet();
     state.skb = packet.skb as u64;
     state.request = packet.request as u64;
     if stage == Stage::Cookie {
         // From 6.8 on cookie_v4_check() frees what it refuses: nothing is left to look at afterwards.
         state.fingerprint = fingerprint::<R>(stage, packet, row).unwrap_or(0);
     }
-    if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS && !begin::<R>(state, stage, packet) {
+    if counters_are_read() && !begin::<R>(state, stage, packet) {
         state.listener = NOT_A_HANDSHAKE;
         lose(Loss::CountersUnreadable);
     }
     counters_in(row)
 }
 
+#[inline(always)]
+fn counters_are_read() -> bool {
+    global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS
+}
+
 /// Knows what the kernel's counters are now; false where they cannot be read.
 #[inline(always)]
 fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> bool {
     let Some(here) = counters_here::<R>(state, packet.listener) else { return false };
-    let (listen, flood) = (state.remembered_listen, state.remembered_flood);
     state.counters_here = here as u64;
-    // Until the bracket is closed in good order.
-    state.remembered_listen = 0;
-    let remembers = remembers::<R>();
-    let is_known = remembers && listen == here as u64;
-    if !(is_known || state.before.read_listen(here)) {
-        return false;
-    }
-    match stage {
-        Stage::Syn => {
-            state.remembered_flood = 0;
-            (remembers && flood == here as u64) || state.before.read_flood(here, false)
-        }
-        Stage::Cookie => state.before.read_cookies_checked(here),
-        Stage::LastAck | Stage::RequestError => true,
-    }
-}
-
-/// Whether what the counters were at a bracket's end is taken for what they are at the next one's beginning, on the same
-/// CPU and for the same network namespace: they move in brackets only. So it is where reading them is dear, and where no
-/// bracket is missed: the kernel may leave kprobes out.
-#[inline(always)]
-fn remembers<R: KernelRead>() -> bool {
-    R::TYPED && global!(KERNEL_OFFSETS.type_linux_mib) == 0
+    seen::begin::<R>(state, here, stage)
 }
 
 /// Where this CPU's counters of the listener's network namespace are.
@@ -117,27 +97,14 @@ pub(crate) fn listener(state: &CpuState) -> Option<KernelPointer> {
     (state.listener > NOT_A_HANDSHAKE).then_some(state.listener as KernelPointer)
 }
 
-/// The totals of the listener in the open bracket.
+/// The row of the listener in the bracket, which is that of a packet whose beginning was not watched if there is none yet.
 #[inline(always)]
-pub(crate) fn counters() -> Option<*mut HandshakeCounters> {
-    let state = cpu_state()?;
-    (state.listener > NOT_A_HANDSHAKE).then(|| counters_in(state.row))?
-}
-
-/// Notes that the SYN in the bracket was answered: it is not lost.
-#[inline(always)]
-pub(crate) fn answered() {
-    if let Some(state) = cpu_state() {
-        state.answered = 1;
+pub(crate) fn row_in_bracket<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
+    if state.listener != listener as u64 {
+        state.row = row_of::<R>(state, listener);
+        state.listener = listener as u64;
     }
-}
-
-/// Notes that the SYN in the bracket is refused to keep the rest of `tcp_max_syn_backlog` for others.
-#[inline(always)]
-pub(crate) fn reserve_kept() {
-    if let Some(state) = cpu_state() {
-        state.reserve_kept = 1;
-    }
+    state.row
 }
 
 /// What a closed bracket has to say.
@@ -183,64 +150,78 @@ pub(crate) fn close<R: KernelRead>(
     }
     let row = state.row;
     let counters = counters_in(row)?;
-    state.remembered_listen = state.counters_here;
-    if stage == Stage::Syn {
-        state.remembered_flood = state.counters_here;
-    }
-    if suspicion == Suspicion::None {
-        return Some(Closed { listener, counters, row, dropped: false });
-    }
-    let Some(gained) = gained::<R>(state, packet.listener, stage, suspicion) else {
-        lose(Loss::CountersUnreadable);
-        return None;
+    let gained = if suspicion == Suspicion::None {
+        Gained::default()
+    } else if counters_are_read() {
+        seen::gained::<R>(state, stage, suspicion).or_else(unreadable)?
+    } else {
+        by_conditions::<R>(state, packet.listener, stage)
     };
     charge::gained::<R>(state, counters, &gained, stage, packet);
+    state.forget_packet();
     Some(Closed { listener, counters, row, dropped: gained.is_drop() })
 }
 
-/// What the kernel counted since the bracket was opened.
+/// The same of a SYN or a last ACK whose beginning was not watched. `counters`: the totals of the listener in the bracket.
 #[inline(always)]
-fn gained<R: KernelRead>(
+pub(crate) fn at_end<R: KernelRead>(
     state: &mut CpuState,
-    listener: KernelPointer,
+    counters: *mut HandshakeCounters,
+    stage: Stage,
+    packet: &Packet,
+    suspicion: Suspicion,
+) {
+    state.listener = NO_LISTENER;
+    let gained = if counters_are_read() {
+        gained_at_end::<R>(state, packet, stage, suspicion).or_else(unreadable)
+    } else if suspicion == Suspicion::None {
+        None
+    } else {
+        Some(by_conditions::<R>(state, packet.listener, stage))
+    };
+    if let Some(gained) = gained {
+        charge::gained::<R>(state, counters, &gained, stage, packet);
+    }
+    state.forget_packet();
+}
+
+/// What the counters gained since this CPU last saw them. Where it never did, they are not known before the packet: its
+/// listener tells what became of it.
+#[inline(always)]
+fn gained_at_end<R: KernelRead>(
+    state: &mut CpuState,
+    packet: &Packet,
     stage: Stage,
     suspicion: Suspicion,
 ) -> Option<Gained> {
-    if global!(SETTINGS.accounting) == ACCOUNTING_KERNEL_COUNTERS {
-        let here = state.counters_here as KernelPointer;
-        let mut after = state.before;
-        let read = after.read_listen(here)
-            && match stage {
-                Stage::Syn if suspicion == Suspicion::Any => {
-                    let overflowed = after.since(&state.before).overflows != 0;
-                    after.read_flood(here, overflowed)
-                }
-                Stage::Cookie => after.read_cookies_checked(here),
-                Stage::Syn | Stage::LastAck | Stage::RequestError => true,
-            };
-        if !read {
-            (state.remembered_listen, state.remembered_flood) = (0, 0);
-            return None;
-        }
-        let before = core::mem::replace(&mut state.before, after);
-        let gained = after.since(&before);
-        return Some(if remembers::<R>() { gained.by_one_packet(&after) } else { gained });
+    let here = counters_here::<R>(state, packet.listener)?;
+    state.counters_here = here as u64;
+    let is_known = seen::is_known(state, here);
+    if !(is_known || seen::begin::<R>(state, here, stage)) {
+        return None;
     }
-    // The last ACK's conditions are evaluated at tcp_v4_syn_recv_sock(), which knows its outcome.
-    let lost =
-        stage == Stage::Syn && global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS && state.answered == 0;
-    if !lost {
-        return Some(Gained::default());
+    if suspicion == Suspicion::None {
+        Some(Gained::default())
+    } else if is_known {
+        seen::gained::<R>(state, stage, suspicion)
+    } else {
+        Some(conditions::of_unseen::<R>(state, packet.listener, stage))
     }
-    let overflowed = accept_queue_is_full::<R>(listener);
-    let syn_queue_full = !overflowed
-        && state.reserve_kept == 0
-        && syn_queue_is_full::<R>(listener)
-        && syncookies_are_off::<R>(listener);
-    Some(Gained {
-        drops: 1,
-        overflows: u64::from(overflowed),
-        syn_queue_full_drops: u64::from(syn_queue_full),
-        ..Gained::default()
-    })
+}
+
+/// What a bracket gained by the conditions that the kernel decided by. Those of the last ACK are evaluated at
+/// `tcp_v4_syn_recv_sock()`, which knows its outcome.
+#[inline(always)]
+fn by_conditions<R: KernelRead>(state: &CpuState, listener: KernelPointer, stage: Stage) -> Gained {
+    if stage == Stage::Syn && global!(SETTINGS.accounting) == ACCOUNTING_CONDITIONS {
+        conditions::of_syn::<R>(state, listener)
+    } else {
+        Gained::default()
+    }
+}
+
+#[inline(always)]
+fn unreadable() -> Option<Gained> {
+    lose(Loss::CountersUnreadable);
+    None
 }

@@ -2,8 +2,8 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 
 use crate::{
-    kernel_counters::KernelCounters,
     kernel_read::{KernelPointer, KernelRead, Probed},
+    seen::{NAMESPACES, Seen},
     settings::global,
 };
 
@@ -18,28 +18,24 @@ pub(crate) struct CpuState {
     pub(crate) request: u64,
     /// The connection that it belongs to, where the packet may be gone at the end; 0 when unknown.
     pub(crate) fingerprint: u64,
-    /// The kernel's counters at the bracket's beginning, or at the end of the last one.
-    pub(crate) before: KernelCounters,
-    /// Where they are: this CPU's `struct linux_mib` of the listener's network namespace.
+    /// Where the kernel's counters for the packet are: this CPU's `struct linux_mib` of the listener's network namespace.
     pub(crate) counters_here: u64,
-    /// Whose overflows and drops [`Self::before`] has as they are now: a [`Self::counters_here`]; 0 for none.
-    pub(crate) remembered_listen: u64,
-    /// The same of what only a flood of SYNs raises.
-    pub(crate) remembered_flood: u64,
     /// The row of the listener's totals.
     pub(crate) row: u32,
-    /// Not 0: the SYN in the bracket was queued, answered with a cookie, or made a child.
+    /// Whether the SYN in the bracket was answered, an [`Answered`].
     pub(crate) answered: u32,
     /// Not 0: the SYN in the bracket met the rule that keeps a reserve of `tcp_max_syn_backlog`.
     pub(crate) reserve_kept: u32,
-    /// Not 0: the IPv6 function that is under way only calls its IPv4 twin.
+    /// Not 0: the IPv6 function that is under way only calls its IPv4 twin. Of a kprobe, whose kretprobe has no packet.
     pub(crate) passed_on: u32,
     /// Not 0: a child was asked for in the bracket and not made, which may have been counted.
     pub(crate) child_refused: u32,
-    /// The call of `tcp_v4_syn_recv_sock()` that is under way, an [`Asked`]; 0 for none.
+    /// The call of `tcp_v4_syn_recv_sock()` that a kprobe saw begin, an [`Asked`]; 0 for none.
     pub(crate) asked: u32,
     /// The connection that is being put into an accept queue.
     pub(crate) entering: Entering,
+    /// The kernel's counters as they were last.
+    pub(crate) seen: [Seen; NAMESPACES],
     /// Rows that were looked up, by a hash of the listener's address: only where to look.
     pub(crate) row_hints: [u32; ROW_HINTS],
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
@@ -52,6 +48,27 @@ pub(crate) struct CpuState {
 
 /// Listeners whose rows a CPU finds without the `LISTENERS` map.
 pub(crate) const ROW_HINTS: usize = 16;
+
+impl CpuState {
+    /// Forgets what was noted of a packet that is done with.
+    #[inline(always)]
+    pub(crate) const fn forget_packet(&mut self) {
+        self.answered = Answered::No as u32;
+        self.child_refused = 0;
+        self.reserve_kept = 0;
+    }
+}
+
+/// How a SYN was answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// Not at all, as far as the hooks know.
+    No = 0,
+    /// It was put in the SYN queue, or made a child (TCP Fast Open).
+    Queued = 1,
+    /// By a cookie. Noted only where the kernel's own counter is not read.
+    ByCookie = 2,
+}
 
 /// A call that asks for a child socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +93,8 @@ pub(crate) struct Entering {
     pub(crate) row: u32,
     /// The child's `skc_hash`.
     pub(crate) hash: u32,
+    /// Not 0: it is made of a SYN (TCP Fast Open) or a cookie, within the bracket of that.
+    pub(crate) within_bracket: u64,
 }
 
 /// No bracket is open.

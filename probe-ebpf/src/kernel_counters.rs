@@ -5,7 +5,7 @@ use crate::{
     settings::global,
 };
 
-/// The counters that a stage of the handshake can raise; the others are 0.
+/// The counters that a stage of the handshake can raise; the others are of another one's end.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct KernelCounters {

@@ -174,12 +174,11 @@ pub(crate) fn statistics_of_namespace<R: KernelRead>(sock: KernelPointer) -> Opt
     R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))
 }
 
-/// Whether `net.ipv4.tcp_syncookies` is 0 where the listener lives.
+/// `net.ipv4.tcp_syncookies` where the listener lives.
 #[inline(always)]
-pub(crate) fn syncookies_are_off<R: KernelRead>(listener: KernelPointer) -> bool {
+pub(crate) fn syncookies<R: KernelRead>(listener: KernelPointer) -> Option<u8> {
     R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
         .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_syncookies)))
-        == Some(0)
 }
 
 /// Whether `net.ipv4.tcp_fastopen` lets listeners make connections of SYNs (`TFO_SERVER_ENABLE`).

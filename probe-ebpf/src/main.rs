@@ -8,6 +8,7 @@
 mod bracket;
 mod cast;
 mod charge;
+mod conditions;
 mod count;
 mod cpu_state;
 mod hooks;
@@ -16,6 +17,7 @@ mod kernel_read;
 mod packet;
 mod refused_connections;
 mod rows;
+mod seen;
 mod settings;
 mod shared_maps;
 

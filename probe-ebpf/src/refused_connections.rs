@@ -75,7 +75,7 @@ pub(crate) fn fingerprint<R: KernelRead>(stage: Stage, packet: &Packet, row: u32
         hash = mix(hash ^ high) ^ low;
     }
     // A listener that has the port, or the row, after another one is asked for the first time.
-    hash = mix(mix(hash) ^ u64::from(row) << 48 ^ opened_at(row));
+    hash = mix(hash ^ u64::from(row) << 48 ^ opened_at(row));
     Some(hash | 1 << 63)
 }
 

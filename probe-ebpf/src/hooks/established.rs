@@ -12,7 +12,7 @@ use probe_common::{
 
 use crate::{
     count::{add_anywhere, lose},
-    cpu_state::{CpuState, Entering, cpu_state},
+    cpu_state::{Answered, CpuState, Entering, cpu_state},
     hooks::accept_queue,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
@@ -36,18 +36,20 @@ fn established(counters: Option<*mut HandshakeCounters>) {
 /// A child is about to be put in the accept queue.
 ///
 /// Where the function that makes the child is watched, this is called from there: between the two nothing
-/// else happens on this CPU.
+/// else happens on this CPU. `within_bracket`: it is not made for a queued request.
 #[inline(always)]
 pub(super) fn child_enters<R: KernelRead>(
     state: &mut CpuState,
     listener: KernelPointer,
     row: u32,
     child: KernelPointer,
+    within_bracket: bool,
 ) {
     forget_entering(state);
     let (now, hash) = (accept_queue::now_if_watched(), accept_queue::hash_of::<R>(child));
     let child = child as u64;
-    state.entering = Entering { listener: listener as u64, child, now, row, hash };
+    let within_bracket = u64::from(within_bracket);
+    state.entering = Entering { listener: listener as u64, child, now, row, hash, within_bracket };
     accept_queue::begins_to_wait(hash, child, row, now);
 }
 
@@ -77,8 +79,10 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
         return;
     }
     state.entering.child = 0;
-    // TCP Fast Open makes the child while its SYN is handled: answered, though not in the SYN queue.
-    state.answered = 1;
+    if state.entering.within_bracket != 0 {
+        // TCP Fast Open: its SYN is answered, though it is not in the SYN queue.
+        state.answered = Answered::Queued as u32;
+    }
     established(counters_in(state.entering.row));
     let listener = listener.unwrap_or(state.entering.listener as KernelPointer);
     accept_queue::queued::<R>(listener, state.entering.row, state.entering.now);
@@ -94,7 +98,7 @@ fn hashdance_begins<R: KernelRead>(listener: KernelPointer, child: KernelPointer
         && let Some(state) = cpu_state()
     {
         let row = row_of::<R>(state, listener);
-        child_enters::<R>(state, listener, row, child);
+        child_enters::<R>(state, listener, row, child, false);
     }
 }
 
@@ -136,7 +140,7 @@ fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) 
     if state::<R>(child) == Some(TCP_SYN_RECV) {
         // Else it is known already, from where it was made or from the outer function.
         if state_of_cpu.entering.child != child as u64 {
-            child_enters::<R>(state_of_cpu, listener, row, child);
+            child_enters::<R>(state_of_cpu, listener, row, child, true);
         }
     } else {
         forget_entering(state_of_cpu);

@@ -3,12 +3,11 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use probe_common::loss::Loss;
 
 use crate::{
     bracket::{self, Suspicion},
-    count::{add_anywhere, add_in_softirq, lose},
-    cpu_state::{NO_LISTENER, cpu_state},
+    count::{add_anywhere, add_in_softirq},
+    cpu_state::{Answered, CpuState, NO_LISTENER, cpu_state},
     hooks::accept_queue,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, serves_fast_opens, state,
@@ -44,46 +43,65 @@ fn syn_received_unless_passed_on<R: KernelRead>(packet: &Packet) {
     }
 }
 
-/// The SYN is done with. `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
+/// How much the kernel may have counted of the SYN in the bracket.
 #[inline(always)]
-fn syn_done<R: KernelRead>(packet: Option<Packet>) {
-    let Some(state) = cpu_state() else { return };
-    let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
-    let suspicion = if state.answered == 0 {
+fn suspicion<R: KernelRead>(state: &CpuState, listener: KernelPointer) -> Suspicion {
+    if state.answered != Answered::Queued as u32 {
         Suspicion::Any
     } else if state.child_refused != 0 || {
-        global!(SETTINGS.last_ack_from_caller) != 0 && serves_fast_opens::<R>(packet.listener)
+        global!(SETTINGS.last_ack_from_caller) != 0 && serves_fast_opens::<R>(listener)
     } {
         // TCP Fast Open may have found the queue full before the SYN was queued like any other.
         Suspicion::Drop
     } else {
         Suspicion::None
-    };
-    let _closed = bracket::close::<R>(state, Stage::Syn, &packet, suspicion);
+    }
+}
+
+/// The SYN in the bracket is done with.
+#[inline(always)]
+fn syn_done() {
+    let Some(state) = cpu_state() else { return };
+    let packet = bracket::noted_packet(state);
+    let suspicion = suspicion::<Probed>(state, packet.listener);
+    let _closed = bracket::close::<Probed>(state, Stage::Syn, &packet, suspicion);
 }
 
 /// The same at a function that may have passed the packet on: its twin has closed the bracket then.
 #[inline(always)]
-fn syn_done_unless_passed_on<R: KernelRead>(packet: Option<Packet>) {
+fn syn_done_unless_passed_on() {
     let Some(state) = cpu_state() else { return };
     let passed_on = core::mem::replace(&mut state.passed_on, 0);
     if passed_on == 0 {
-        syn_done::<R>(packet);
+        syn_done();
+    }
+}
+
+/// A SYN came to a listener, and is done with: both at once, where that is known without looking at its beginning.
+#[inline(always)]
+fn syn_handled(packet: &Packet) {
+    let Some(state) = cpu_state() else { return };
+    let row = bracket::row_in_bracket::<Direct>(state, packet.listener);
+    let Some(counters) = counters_in(row) else { return };
+    add_in_softirq!(counters, syn_received, 1);
+    let suspicion = suspicion::<Direct>(state, packet.listener);
+    bracket::at_end::<Direct>(state, counters, Stage::Syn, packet, suspicion);
+}
+
+/// The same at a function that may pass the packet on.
+#[inline(always)]
+fn syn_handled_unless_passed_on(packet: &Packet) {
+    if !is_passed_on::<Direct>(packet.skb) {
+        syn_handled(packet);
     }
 }
 
 /// The programs around one function that handles a SYN.
 macro_rules! syn_programs {
-    ($function:literal, $received:ident, $done:ident, $fentry:ident, $fexit:ident, $kprobe:ident, $kretprobe:ident) => {
-        #[fentry(function = $function)]
-        fn $fentry(ctx: FEntryContext) -> i32 {
-            $received::<Direct>(&Packet::without_request(ctx.arg(0), ctx.arg(1)));
-            0
-        }
-
+    ($function:literal, $handled:ident, $received:ident, $done:ident, $fexit:ident, $kprobe:ident, $kretprobe:ident) => {
         #[fexit(function = $function)]
         fn $fexit(ctx: FExitContext) -> i32 {
-            $done::<Direct>(Some(Packet::without_request(ctx.arg(0), ctx.arg(1))));
+            $handled(&Packet::without_request(ctx.arg(0), ctx.arg(1)));
             0
         }
 
@@ -97,7 +115,7 @@ macro_rules! syn_programs {
 
         #[kretprobe(function = $function)]
         fn $kretprobe(_ctx: RetProbeContext) -> u32 {
-            $done::<Probed>(None);
+            $done();
             0
         }
     };
@@ -105,36 +123,36 @@ macro_rules! syn_programs {
 
 syn_programs!(
     "tcp_v4_conn_request",
+    syn_handled,
     syn_received,
     syn_done,
-    fentry_tcp_v4_conn_request,
     fexit_tcp_v4_conn_request,
     kprobe_tcp_v4_conn_request,
     kretprobe_tcp_v4_conn_request
 );
 syn_programs!(
     "tcp_v6_conn_request",
+    syn_handled_unless_passed_on,
     syn_received_unless_passed_on,
     syn_done_unless_passed_on,
-    fentry_tcp_v6_conn_request,
     fexit_tcp_v6_conn_request,
     kprobe_tcp_v6_conn_request,
     kretprobe_tcp_v6_conn_request
 );
 syn_programs!(
     "subflow_v4_conn_request",
+    syn_handled,
     syn_received,
     syn_done,
-    fentry_subflow_v4_conn_request,
     fexit_subflow_v4_conn_request,
     kprobe_subflow_v4_conn_request,
     kretprobe_subflow_v4_conn_request
 );
 syn_programs!(
     "subflow_v6_conn_request",
+    syn_handled_unless_passed_on,
     syn_received_unless_passed_on,
     syn_done_unless_passed_on,
-    fentry_subflow_v6_conn_request,
     fexit_subflow_v6_conn_request,
     kprobe_subflow_v6_conn_request,
     kretprobe_subflow_v6_conn_request
@@ -145,15 +163,9 @@ syn_programs!(
 ///
 /// `int tcp_conn_request(struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
 /// struct sock *sk, struct sk_buff *skb)`: unchanged from 5.4 to 7.3.
-#[fentry(function = "tcp_conn_request")]
-fn fentry_tcp_conn_request(ctx: FEntryContext) -> i32 {
-    syn_received::<Direct>(&Packet::without_request(ctx.arg(2), ctx.arg(3)));
-    0
-}
-
 #[fexit(function = "tcp_conn_request")]
 fn fexit_tcp_conn_request(ctx: FExitContext) -> i32 {
-    syn_done::<Direct>(Some(Packet::without_request(ctx.arg(2), ctx.arg(3))));
+    syn_handled(&Packet::without_request(ctx.arg(2), ctx.arg(3)));
     0
 }
 
@@ -167,7 +179,7 @@ fn kprobe_tcp_conn_request(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_conn_request")]
 fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
-    syn_done::<Probed>(None);
+    syn_done();
     0
 }
 
@@ -177,8 +189,10 @@ fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
 /// `tcp_conn_request()` calls it, with SYN cookies off and three quarters full; for "no" the SYN is dropped.
 #[inline(always)]
 fn peer_judged(proven: u8) {
-    if proven == 0 {
-        bracket::reserve_kept();
+    if proven == 0
+        && let Some(state) = cpu_state()
+    {
+        state.reserve_kept = 1;
     }
 }
 
@@ -201,11 +215,15 @@ fn kretprobe_tcp_peer_is_proven(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn syn_queued<R: KernelRead>(listener: Option<KernelPointer>, missing: u32) {
     let Some(state) = cpu_state() else { return };
-    if state.listener == NO_LISTENER {
-        lose(Loss::BracketUnmatched);
+    if R::TYPED
+        && let Some(listener) = listener
+    {
+        let _row = bracket::row_in_bracket::<R>(state, listener);
+    } else if state.listener == NO_LISTENER {
+        // Told at the bracket's end, if there is one.
         return;
     }
-    state.answered = 1;
+    state.answered = Answered::Queued as u32;
     if let Some(counters) = counters_in(state.row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
@@ -218,7 +236,9 @@ fn syn_queued<R: KernelRead>(listener: Option<KernelPointer>, missing: u32) {
 /// (false) is not lost either, its twin is in the queue.
 #[inline(always)]
 fn syn_queue_entered<R: KernelRead>(listener: KernelPointer) {
-    bracket::answered();
+    if let Some(state) = cpu_state() {
+        state.answered = Answered::Queued as u32;
+    }
     if global!(SETTINGS.syn_queued_cannot_fail) != 0 {
         syn_queued::<R>(Some(listener), 1);
     }

@@ -1,7 +1,7 @@
 //! Last ACKs: was a child socket made of them or not.
 use aya_ebpf::{
-    macros::{fentry, fexit, kprobe, kretprobe},
-    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use probe_common::{handshake::HandshakeCounters, settings::ACCOUNTING_CONDITIONS};
 
@@ -25,26 +25,26 @@ use crate::{
 /// struct dst_entry *dst, struct request_sock *req_unhash, bool *own_req)`, a seventh argument
 /// `opt_child_init` from 6.20 and in stable trees (6.1.192, 6.18.44). MPTCP's `subflow_syn_recv_sock()` calls it as well.
 #[inline(always)]
-fn child_asked<R: KernelRead>(packet: &Packet) {
+fn child_asked(packet: &Packet) {
     let Some(state) = cpu_state() else { return };
     if bracket::listener(state).is_some() && state.skb == packet.skb as u64 {
         state.asked = Asked::WithinBracket as u32;
     } else {
         state.asked = Asked::ByRequest as u32;
-        let _totals = bracket::open::<R>(state, Stage::LastAck, packet);
+        let _totals = bracket::open::<Probed>(state, Stage::LastAck, packet);
     }
 }
 
-/// It was made, or not. `packet`: by pointers that `R` reads; by default the one that the bracket was opened for.
+/// It was made, or not.
 #[inline(always)]
-fn child_made<R: KernelRead>(packet: Option<Packet>, child: KernelPointer) {
+fn child_made_or_refused(child: KernelPointer) {
     let Some(state) = cpu_state() else { return };
-    let packet = packet.unwrap_or_else(|| bracket::noted_packet(state));
+    let packet = bracket::noted_packet(state);
     let asked = core::mem::replace(&mut state.asked, 0);
     let made = is_something(child as u64);
     let row = if asked == Asked::ByRequest as u32 {
-        let suspicion = if made { Suspicion::None } else { Suspicion::Any };
-        let Some(closed) = bracket::close::<R>(state, Stage::LastAck, &packet, suspicion) else { return };
+        let closed = bracket::close::<Probed>(state, Stage::LastAck, &packet, suspicion(made));
+        let Some(closed) = closed else { return };
         closed.row
     } else if asked == Asked::WithinBracket as u32 {
         state.child_refused = u32::from(!made);
@@ -54,11 +54,36 @@ fn child_made<R: KernelRead>(packet: Option<Packet>, child: KernelPointer) {
         return;
     };
     if let Some(counters) = counters_in(row) {
-        last_ack_done::<R>(counters, packet.listener, made);
+        last_ack_done::<Probed>(counters, packet.listener, made);
     }
     if made {
-        child_enters::<R>(state, packet.listener, row, child);
+        child_enters::<Probed>(state, packet.listener, row, child, asked == Asked::WithinBracket as u32);
     }
+}
+
+/// A child socket was asked for, and made or not: all that a trampoline has to see. `unhashed`: the request that it takes
+/// the place of; none within the bracket of a SYN with TCP Fast Open, or of a cookie.
+#[inline(always)]
+fn child_handled(packet: &Packet, unhashed: u64, child: KernelPointer) {
+    let Some(state) = cpu_state() else { return };
+    let row = bracket::row_in_bracket::<Direct>(state, packet.listener);
+    let Some(counters) = counters_in(row) else { return };
+    let (made, within_bracket) = (is_something(child as u64), !is_something(unhashed));
+    if within_bracket {
+        state.child_refused = u32::from(!made);
+    } else {
+        bracket::at_end::<Direct>(state, counters, Stage::LastAck, packet, suspicion(made));
+    }
+    last_ack_done::<Direct>(counters, packet.listener, made);
+    if made {
+        child_enters::<Direct>(state, packet.listener, row, child, within_bracket);
+    }
+}
+
+/// How much the kernel may have counted of a last ACK.
+#[inline(always)]
+const fn suspicion(made: bool) -> Suspicion {
+    if made { Suspicion::None } else { Suspicion::Any }
 }
 
 /// Counts a last ACK.
@@ -92,55 +117,45 @@ pub(super) fn from_caller(closed: &Closed, child_made: bool) {
     }
 }
 
-#[fentry(function = "tcp_v4_syn_recv_sock")]
-fn fentry_tcp_v4_syn_recv_sock(ctx: FEntryContext) -> i32 {
-    child_asked::<Direct>(&packet_of_request!(ctx));
-    0
-}
-
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(6));
+    child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(7));
-    0
-}
-
-#[fentry(function = "tcp_v6_syn_recv_sock")]
-fn fentry_tcp_v6_syn_recv_sock(ctx: FEntryContext) -> i32 {
-    if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_asked::<Direct>(&packet_of_request!(ctx));
-    }
+    child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(7));
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(6));
+    if !is_passed_on::<Direct>(ctx.arg(1)) {
+        child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(6));
+    }
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_made::<Direct>(Some(packet_of_request!(ctx)), ctx.arg(7));
+    if !is_passed_on::<Direct>(ctx.arg(1)) {
+        child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(7));
+    }
     0
 }
 
 #[kprobe(function = "tcp_v4_syn_recv_sock")]
 fn kprobe_tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        child_asked::<Probed>(&Packet { listener, skb, request });
+        child_asked(&Packet { listener, skb, request });
     }
     0
 }
 
 #[kretprobe(function = "tcp_v4_syn_recv_sock")]
 fn kretprobe_tcp_v4_syn_recv_sock(ctx: RetProbeContext) -> u32 {
-    child_made::<Probed>(None, ctx.ret());
+    child_made_or_refused(ctx.ret());
     0
 }
 
@@ -149,13 +164,13 @@ fn kprobe_tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2))
         && !is_passed_on::<Probed>(skb)
     {
-        child_asked::<Probed>(&Packet { listener, skb, request });
+        child_asked(&Packet { listener, skb, request });
     }
     0
 }
 
 #[kretprobe(function = "tcp_v6_syn_recv_sock")]
 fn kretprobe_tcp_v6_syn_recv_sock(ctx: RetProbeContext) -> u32 {
-    child_made::<Probed>(None, ctx.ret());
+    child_made_or_refused(ctx.ret());
     0
 }

@@ -7,8 +7,7 @@ use aya_ebpf::{
 
 use crate::{
     bracket::{self, Closed, Suspicion},
-    count::add_in_softirq,
-    cpu_state::cpu_state,
+    cpu_state::{Answered, cpu_state},
     hooks::{established::child_entered, last_ack},
     kernel_read::{Direct, KernelPointer, KernelRead, Probed, is_something},
     packet::{Packet, Stage, packet_of_request},
@@ -180,15 +179,14 @@ fn kretprobe_tcp_req_err(_ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// A SYN is answered with a cookie: nothing is queued and nothing is lost. Counted here only where the
+/// A SYN is answered with a cookie: nothing is queued and nothing is lost. Asked for only where the
 /// kernel's own counter is not read.
 ///
 /// `__u32 cookie_v4_init_sequence(const struct sk_buff *skb, __u16 *mssp)` and its IPv6 twin.
 #[inline(always)]
 fn cookie_sent() {
-    bracket::answered();
-    if let Some(counters) = bracket::counters() {
-        add_in_softirq!(counters, syncookies_sent, 1);
+    if let Some(state) = cpu_state() {
+        state.answered = Answered::ByCookie as u32;
     }
 }
 

@@ -46,17 +46,17 @@ pub mod name {
 }
 
 /// Every hook, in the order in which they are attached: listeners before what happens to them, a
-/// bracket's entry before its exit, and what accounting stands on first.
+/// bracket's entry before its exit, and what tells that a SYN was answered before what takes it for lost.
 pub const CATALOGUE: &[Hook] = &[
     accept_queue::BACKLOG,
     listener::LISTENER,
+    handshake::SYN_QUEUED,
+    handshake::SYN_BACKLOG_RESERVE,
+    handshake::SYNCOOKIE_SENT,
     handshake::SYN_RECEIVED,
     last_ack::LAST_ACK,
     last_ack::SYNCOOKIE_CHECKED,
     last_ack::REQUEST_ERROR,
-    handshake::SYN_QUEUED,
-    handshake::SYN_BACKLOG_RESERVE,
-    handshake::SYNCOOKIE_SENT,
     accept_queue::ACCEPTED,
     established::ESTABLISHED,
     handshake::SYNACK_RETRANSMITS,

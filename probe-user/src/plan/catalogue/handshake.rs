@@ -10,7 +10,7 @@ use crate::plan::{
 /// The packet is the fourth argument's, its listener the third's.
 const THIRD_AND_FOURTH: super::Pointers = &[(2, "sock"), (3, "sk_buff")];
 
-/// The functions that a listener's protocol has for a SYN, else the one that all of them call.
+/// The functions that a listener's protocol has for a SYN, else the one that all of them call. Trampolines see it at its end.
 pub(super) const SYN_RECEIVED: Hook = Hook {
     name: name::SYN_RECEIVED,
     measures: "SYNs that reach a listener, and those that it refuses",
@@ -19,23 +19,16 @@ pub(super) const SYN_RECEIVED: Hook = Hook {
         Way {
             variant: Variant::Trampoline,
             places: &[
-                &[fentry!("tcp_v4_conn_request", SOCK_SKB)],
                 &[fexit_plain!("tcp_v4_conn_request", SOCK_SKB)],
-                &[fentry!("tcp_v6_conn_request", SOCK_SKB)],
                 &[fexit_plain!("tcp_v6_conn_request", SOCK_SKB)],
-                &[if_present(fentry!("subflow_v4_conn_request", SOCK_SKB))],
                 &[if_present(fexit_plain!("subflow_v4_conn_request", SOCK_SKB))],
-                &[if_present(fentry!("subflow_v6_conn_request", SOCK_SKB))],
                 &[if_present(fexit_plain!("subflow_v6_conn_request", SOCK_SKB))],
             ],
             needs: &[Socket, Packet],
         },
         Way {
             variant: Variant::Trampoline,
-            places: &[
-                &[fentry!("tcp_conn_request", THIRD_AND_FOURTH)],
-                &[fexit_plain!("tcp_conn_request", THIRD_AND_FOURTH)],
-            ],
+            places: &[&[fexit_plain!("tcp_conn_request", THIRD_AND_FOURTH)]],
             needs: &[Socket, Packet],
         },
         Way {

@@ -65,12 +65,10 @@ pub(super) const LAST_ACK: Hook = Hook {
         Way {
             variant: Variant::Trampoline,
             places: &[
-                &[fentry!("tcp_v4_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[
                     fexit("fexit_tcp_v4_syn_recv_sock_6", V4_SYN_RECV, &[6], SOCK_SKB_REQUEST),
                     fexit("fexit_tcp_v4_syn_recv_sock_7", V4_SYN_RECV, &[7], SOCK_SKB_REQUEST),
                 ],
-                &[fentry!("tcp_v6_syn_recv_sock", SOCK_SKB_REQUEST)],
                 &[
                     fexit("fexit_tcp_v6_syn_recv_sock_6", V6_SYN_RECV, &[6], SOCK_SKB_REQUEST),
                     fexit("fexit_tcp_v6_syn_recv_sock_7", V6_SYN_RECV, &[7], SOCK_SKB_REQUEST),
