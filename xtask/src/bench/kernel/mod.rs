@@ -9,6 +9,7 @@ mod inside;
 mod lab;
 mod lines;
 mod packets;
+mod plot;
 mod programs;
 mod report;
 mod running;
@@ -77,6 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.record {
         budgets::record(&reports)?;
         document::write(&reports)?;
+        plot::write(&last()?)?;
     }
     if arguments.check { check(&reports) } else { Ok(()) }
 }
