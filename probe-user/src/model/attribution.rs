@@ -162,7 +162,7 @@ fn readings(
         *drops = drops.wrapping_add(listener.drops);
     }
     let first = PortId { netns, address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
-    let mapped = hooks.ports.range(first..).map(|(id, _)| *id).take_while(|id| id.netns == netns);
+    let mapped = hooks.ports.iter_from(first).map(|(id, _)| *id).take_while(|id| id.netns == netns);
     let ids: BTreeSet<_> = live.keys().copied().chain(mapped).chain(known).collect();
     let reading = |id: PortId| (id, reading(&id, live.get(&id).copied().unwrap_or_default(), hooks));
     Some(ids.into_iter().map(reading).collect())
