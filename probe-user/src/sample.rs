@@ -43,20 +43,17 @@ pub struct PortId {
     pub port: u16,
 }
 
-impl PortId {
-    /// As they are shown: by namespace, port and address.
-    const fn order(&self) -> (u32, u16, IpAddr) {
-        (self.netns, self.port, self.address)
-    }
-}
-
+/// As they are shown: by namespace, port and address.
 impl Ord for PortId {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        self.order().cmp(&other.order())
+        let by_number = (self.netns, self.port).cmp(&(other.netns, other.port));
+        by_number.then_with(|| self.address.cmp(&other.address))
     }
 }
 
 impl PartialOrd for PortId {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

@@ -24,11 +24,16 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
     fn find(&self, key: &K) -> Result<usize, usize> {
         let last = self.last.load(Relaxed);
         let at = |place: usize| self.entries.get(place).map(|(known, _)| known.cmp(key));
-        let found = match (at(last), at(last.saturating_add(1))) {
-            (Some(Ordering::Equal), _) => Ok(last),
-            (Some(Ordering::Less), Some(Ordering::Equal)) => Ok(last.saturating_add(1)),
-            (Some(Ordering::Less), None | Some(Ordering::Greater)) => Err(last.saturating_add(1)),
-            _ => self.entries.binary_search_by(|(known, _)| known.cmp(key)),
+        let next = last.saturating_add(1);
+        let search = || self.entries.binary_search_by(|(known, _)| known.cmp(key));
+        let found = match at(last) {
+            Some(Ordering::Equal) => return Ok(last),
+            Some(Ordering::Less) => match at(next) {
+                Some(Ordering::Equal) => Ok(next),
+                None | Some(Ordering::Greater) => Err(next),
+                Some(Ordering::Less) => search(),
+            },
+            None | Some(Ordering::Greater) => search(),
         };
         match found {
             Ok(place) => self.last.store(place, Relaxed),
@@ -92,7 +97,8 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
     pub fn joined(mut pairs: Vec<(K, V)>, mut join: impl FnMut(&mut V, V)) -> Self {
         pairs.sort_by_key(|(key, _)| *key);
         let is_unique = pairs.is_sorted_by(|(key, _), (next, _)| key < next);
-        let mut entries = if is_unique { std::mem::take(&mut pairs) } else { Vec::with_capacity(pairs.len()) };
+        let mut entries =
+            if is_unique { std::mem::take(&mut pairs) } else { Vec::with_capacity(pairs.len()) };
         for (key, value) in pairs {
             match entries.last_mut() {
                 Some((last, sum)) if *last == key => join(sum, value),
@@ -121,8 +127,13 @@ impl<K, V> Sorted<K, V> {
     }
 
     /// All values in the order of their keys.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &V> {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &V> + Clone {
         self.entries.iter().map(|(_, value)| value)
+    }
+
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> impl ExactSizeIterator<Item = &mut V> {
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 
     /// How many entries there are.

@@ -1,11 +1,5 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
-use std::{
-    collections::BTreeSet,
-    os::fd::OwnedFd,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use probe_common::loss::Loss;
 use tracing::{info, warn};

@@ -5,12 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Model, Namespace, Port,
-    build::nothing_counted,
-    series::PortTotals,
-    totals::Totals as _,
-};
+use super::{Model, Namespace, Port, build::nothing_counted, series::PortTotals, totals::Totals as _};
 use crate::{sample::PortId, sorted::Sorted};
 
 /// The most ports whose totals are carried on; those of others are added to the row for others.

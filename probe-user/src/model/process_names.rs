@@ -1,10 +1,7 @@
 //! The name of the process that a port belongs to, which outlives its listeners.
 //!
 //! The totals of a port do not end when its server is restarted, and neither shall their label.
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 

@@ -89,7 +89,7 @@ fn findings() -> Findings {
 fn attribution() -> Attribution {
     let port = Attributed { listen_drops: 20, accept_queue_overflows: 10 };
     let rest = Unattributed { listen_drops: 2, accept_queue_overflows: 1 };
-    Attribution { ports: BTreeMap::from([(id(80), port)]), namespaces: BTreeMap::from([(1, rest)]) }
+    Attribution { ports: Sorted::from([(id(80), port)]), namespaces: BTreeMap::from([(1, rest)]) }
 }
 
 fn port(model: &Model, port: u16) -> &Port {

@@ -1,10 +1,5 @@
 //! Which ports have series of their own: at most so many, and those that matter.
-use std::{
-    cmp::Reverse,
-    collections::BTreeSet,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +104,12 @@ impl Places {
         let idle_since = |candidate: &Candidate| {
             let active = *self.taken.get(&candidate.id)?;
             let patience = if candidate.closed { CLOSED } else { IDLE };
-            (now.saturating_sub(active) >= patience).then_some((!candidate.closed, active, by_address(&candidate.id), candidate.id))
+            (now.saturating_sub(active) >= patience).then_some((
+                !candidate.closed,
+                active,
+                by_address(&candidate.id),
+                candidate.id,
+            ))
         };
         let mut leaving: Vec<_> = candidates.iter().filter_map(idle_since).collect();
         leaving.sort_unstable();
@@ -152,6 +152,15 @@ mod tests {
         check(&[(0, &[(1, 0, 9, false), (2, 0, 0, false), (3, 1, 0, false)])], &[1, 3]);
         check(&[(0, &[(1, 0, 9, false), (2, 0, 10, false), (3, 0, 11, false)])], &[2, 3]);
         check(&[(0, &[(1, 5, 0, false), (2, 6, 0, false), (3, 4, 900, false)])], &[1, 2]);
+    }
+
+    #[test]
+    fn of_ports_that_are_alike_the_first_by_address_has_a_place() {
+        let at = |last, port| PortId { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), ..id(port) };
+        let idle = |id| Candidate { id, activity: Activity::default(), closed: false };
+        let mut places = Places::default();
+        places.assign(&[idle(at(2, 80)), idle(at(1, 81))], 1, Duration::ZERO, true);
+        assert!(places.has(&at(1, 81)) && !places.has(&at(2, 80)));
     }
 
     #[test]

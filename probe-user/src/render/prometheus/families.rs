@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, io, slice};
 
 use prometheus::{
     TextEncoder,
-    proto::{Counter, Gauge, Histogram as Distribution, LabelPair, Metric as Series, MetricFamily, MetricType},
+    proto::{
+        Counter, Gauge, Histogram as Distribution, LabelPair, Metric as Series, MetricFamily, MetricType,
+    },
 };
 
 use crate::metrics::{Kind, Metric};

@@ -12,7 +12,7 @@ impl Exposition {
         let mut below = 0_u64;
         let mut buckets = Vec::new();
         // The last bucket, which has no bound, is the count: the encoder writes it.
-        for (bound, count) in histogram.upper_bounds.iter().zip(&histogram.counts) {
+        for (bound, count) in histogram.upper_bounds.iter().zip(histogram.counts.iter()) {
             below = below.wrapping_add(*count);
             if has_series(metric, *bound) {
                 let mut bucket = Bucket::default();
