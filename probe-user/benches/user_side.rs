@@ -4,7 +4,6 @@
 
 use std::{
     alloc::System,
-    collections::BTreeMap,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
@@ -82,7 +81,7 @@ fn model(ports: usize) -> Model {
     };
     let hooks = HookSample {
         ports: (0..ports).map(|number| (id(number), counters)).collect(),
-        queues: (0..ports).map(|number| (id(number), QueueSample::default())).collect::<BTreeMap<_, _>>(),
+        queues: (0..ports).map(|number| (id(number), QueueSample::default())).collect(),
         ..HookSample::default()
     };
     let sample = Sample { hooks: Some(hooks), namespaces: vec![namespace], ..Sample::default() };

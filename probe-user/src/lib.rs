@@ -15,4 +15,5 @@ pub mod prove;
 pub mod readers;
 pub mod render;
 pub mod sample;
+pub mod sorted;
 pub mod web;

@@ -7,6 +7,7 @@ mod queue;
 mod syn_queue;
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -15,6 +16,8 @@ use std::{
 use probe_common::handshake::HandshakeCounters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::sorted::Sorted;
 
 pub use self::{
     limits::{HostSample, LimitsSample, SoftnetSample},
@@ -30,7 +33,7 @@ pub const SAMPLE_VERSION: u32 = 2;
 pub const LOSS_PROGRAM_SKIPPED: &str = "program_skipped";
 
 /// A listening port: network namespace, local address, port number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PortId {
     /// The inode number of the network namespace, as in `ls -l /proc/PID/ns/net`.
     pub netns: u32,
@@ -38,6 +41,22 @@ pub struct PortId {
     pub address: IpAddr,
     /// The local port.
     pub port: u16,
+}
+
+/// As they are shown: by namespace, port and address.
+impl Ord for PortId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_number = (self.netns, self.port).cmp(&(other.netns, other.port));
+        by_number.then_with(|| self.address.cmp(&other.address))
+    }
+}
+
+impl PartialOrd for PortId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Everything that was read at one instant.
@@ -54,7 +73,7 @@ pub struct Sample {
     pub namespaces: Vec<NamespaceSample>,
     /// The owners of listening sockets by inode number, as far as they are known.
     #[serde(default)]
-    pub owners: BTreeMap<u64, Arc<OwnerSample>>,
+    pub owners: Sorted<u64, Arc<OwnerSample>>,
     /// The daemon's own use of the host.
     pub own_cost: OwnCostSample,
     /// What holds for the whole host.
@@ -83,16 +102,16 @@ impl Sample {
 pub struct HookSample {
     /// Totals per port since the hooks were attached, read after the sockets.
     #[serde(with = "as_pairs")]
-    pub ports: BTreeMap<PortId, HandshakeCounters>,
+    pub ports: Sorted<PortId, HandshakeCounters>,
     /// The same, read before the sockets: what happened meanwhile is in one and not in the other.
     #[serde(with = "as_pairs")]
-    pub ports_before: BTreeMap<PortId, HandshakeCounters>,
+    pub ports_before: Sorted<PortId, HandshakeCounters>,
     /// Totals per socket that has listened since the hooks were attached, as far as they are known
     /// apart, by port and inode number; read with `ports`, which have these in their sums.
     pub sockets: Vec<SocketTotals>,
     /// What is known of the queues of each port, read with `ports`.
     #[serde(default, with = "as_pairs")]
-    pub queues: BTreeMap<PortId, QueueSample>,
+    pub queues: Sorted<PortId, QueueSample>,
     /// Totals of the listeners that there is no row left for.
     pub other: HandshakeCounters,
     /// Totals of the queues of these.
@@ -263,22 +282,21 @@ pub struct OwnCostSample {
 
 /// JSON has no maps with keys that are not strings: a list of pairs instead.
 mod as_pairs {
-    use std::collections::BTreeMap;
-
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::PortId;
+    use crate::sorted::Sorted;
 
     pub(super) fn serialize<V: Serialize, S: Serializer>(
-        map: &BTreeMap<PortId, V>,
+        map: &Sorted<PortId, V>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
+        serializer.collect_seq(map.iter())
     }
 
     pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<BTreeMap<PortId, V>, D::Error> {
+    ) -> Result<Sorted<PortId, V>, D::Error> {
         Ok(Vec::<(PortId, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

@@ -1,11 +1,5 @@
 //! The probe as a whole: attached hooks and everything that turns them into a [`Model`].
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    os::fd::OwnedFd,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use probe_common::loss::Loss;
 use tracing::{info, warn};
@@ -35,6 +29,7 @@ use crate::{
         syn_queue::SynQueueReader,
     },
     sample::{HookSample, LOSS_PROGRAM_SKIPPED, Sample, SocketTotals},
+    sorted::Sorted,
 };
 
 /// What is attached, and the history that belongs to it.
@@ -271,7 +266,7 @@ impl Probe {
     /// Finds out whose the sockets of the sample are.
     fn read_owners(&mut self, sample: &mut Sample, now: Duration) {
         // A socket may have had several rows; the hooks say the most of the last one.
-        let seen: BTreeMap<u64, &SocketTotals> = sample
+        let seen: Sorted<u64, &SocketTotals> = sample
             .hooks
             .iter()
             .flat_map(|hooks| hooks.sockets.iter().map(|socket| (socket.inode, socket)))

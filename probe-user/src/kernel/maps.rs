@@ -31,6 +31,7 @@ use crate::{
         accept_queue::QueueRow,
         handshake::{HandshakeSource, Row, SourceError},
     },
+    sorted::Sorted,
 };
 
 /// Offers the rows, before any hook may ask for one: later, while bpf(2) is at work, the kernel leaves kprobes
@@ -165,10 +166,8 @@ impl ProbeMaps {
     /// When a map cannot be read or written; what was not done is done the next time.
     pub fn tend(&mut self, now: Duration, listening: Option<&BTreeSet<u64>>) -> Result<(), SourceError> {
         let taken = self.taken_rows();
-        let mut rows_of_sockets: BTreeMap<u64, usize> = BTreeMap::new();
-        for (_, identity) in &taken {
-            *rows_of_sockets.entry(identity.socket).or_default() += 1;
-        }
+        let sockets = taken.iter().map(|(_, identity)| (identity.socket, 1)).collect();
+        let rows_of_sockets: Sorted<u64, usize> = Sorted::joined(sockets, |sum, more| *sum += more);
         for (row, identity) in taken {
             // Only where a socket's memory has had several rows is it asked which one is in use.
             let several = rows_of_sockets.get(&identity.socket).is_some_and(|rows| *rows > 1);
@@ -324,7 +323,7 @@ impl HandshakeSource for ProbeMaps {
         Ok(live.chain(retired).collect())
     }
 
-    fn rows(&self) -> Result<Vec<Row>, SourceError> {
+    fn each_row(&self, take: &mut dyn FnMut(Row)) -> Result<(), SourceError> {
         let live = self.taken_rows().into_iter().map(|(row, identity)| Row {
             port: identity.port,
             inode: identity.inode,
@@ -339,7 +338,8 @@ impl HandshakeSource for ProbeMaps {
             queues: *queues,
             ..Row::default()
         });
-        Ok(live.chain(retired).collect())
+        live.chain(retired).for_each(take);
+        Ok(())
     }
 
     fn other_counters(&self) -> Result<HandshakeCounters, SourceError> {

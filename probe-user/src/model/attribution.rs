@@ -50,6 +50,7 @@ use self::{drops::PortReading, namespace::NamespaceLedger};
 use crate::{
     plan::outcome::{Accounting, Coverage},
     sample::{HookSample, NamespaceSample, PortId, Sample},
+    sorted::Sorted,
 };
 
 /// The most ports that are followed: the budget of the `HANDSHAKE` map. The drops of further ports are
@@ -83,7 +84,7 @@ pub struct Unattributed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
     /// Every port that is followed, closed ones too. A port that is missing is not known.
-    pub ports: BTreeMap<PortId, Attributed>,
+    pub ports: Sorted<PortId, Attributed>,
     /// Every namespace whose counters are followed.
     pub namespaces: BTreeMap<u32, Unattributed>,
 }
@@ -154,16 +155,16 @@ fn readings(
     namespace: &NamespaceSample,
     hooks: &HookSample,
     known: impl Iterator<Item = PortId>,
-) -> Option<BTreeMap<PortId, PortReading>> {
+) -> Option<Sorted<PortId, PortReading>> {
     let netns = namespace.netns;
-    let mut live: BTreeMap<PortId, u32> = BTreeMap::new();
-    for listener in namespace.listeners.as_ref()? {
-        let drops = live.entry(listener.port_in(netns)).or_default();
-        *drops = drops.wrapping_add(listener.drops);
-    }
+    let drops = namespace.listeners.as_ref()?.iter();
+    let drops = drops.map(|listener| (listener.port_in(netns), listener.drops)).collect();
+    let live: Sorted<PortId, u32> = Sorted::joined(drops, |sum, more| *sum = sum.wrapping_add(more));
     let first = PortId { netns, address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
-    let mapped = hooks.ports.range(first..).map(|(id, _)| *id).take_while(|id| id.netns == netns);
-    let ids: BTreeSet<_> = live.keys().copied().chain(mapped).chain(known).collect();
+    let mapped = hooks.ports.iter_from(first).map(|(id, _)| *id).take_while(|id| id.netns == netns);
+    let mut ids: Vec<_> = live.keys().copied().chain(mapped).chain(known).collect();
+    ids.sort();
+    ids.dedup();
     let reading = |id: PortId| (id, reading(&id, live.get(&id).copied().unwrap_or_default(), hooks));
     Some(ids.into_iter().map(reading).collect())
 }

@@ -16,6 +16,7 @@ use super::Handshakes;
 use crate::{
     plan::outcome::{Accounting, Coverage},
     sample::{HookSample, NamespaceSample, NetstatSample, PortId, Sample},
+    sorted::Sorted,
 };
 
 /// A counter of `TcpExt` that the ports' counts are held against.
@@ -175,7 +176,7 @@ impl Reading {
     }
 }
 
-fn sum(ports: &BTreeMap<PortId, HandshakeCounters>, netns: u32) -> HandshakeCounters {
+fn sum(ports: &Sorted<PortId, HandshakeCounters>, netns: u32) -> HandshakeCounters {
     let of_namespace = ports.iter().filter(|(id, _)| id.netns == netns);
     of_namespace.fold(HandshakeCounters::default(), |mut sum, (_, counters)| {
         sum.add(counters);
@@ -240,7 +241,7 @@ mod tests {
         let id = PortId { netns: 1, address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 80 };
         let counters = |listen_drops| HandshakeCounters { listen_drops, ..HandshakeCounters::default() };
         let elsewhere = (PortId { netns: 2, ..id }, counters(1_000));
-        let ports = |count| BTreeMap::from([(id, counters(count)), elsewhere]);
+        let ports = |count| Sorted::from([(id, counters(count)), elsewhere]);
         let netstat = |listen_drops| Some(NetstatSample { listen_drops, ..NetstatSample::default() });
         let hooks = HookSample {
             ports_before: ports(ports_before),

@@ -1,9 +1,5 @@
 //! From a [`Sample`] to a [`Model`]: joins what the maps, the sockets and the ledger know of each port.
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::borrow::Cow;
 
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
@@ -18,6 +14,7 @@ use super::{
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
     sample::{HookSample, NamespaceSample, PortId, QueueSample, QueueTotals, Sample, SocketTotals},
+    sorted::Sorted,
 };
 
 impl Model {
@@ -32,11 +29,11 @@ impl Model {
     pub fn new(sample: &Sample, plan: &PlanOutcome, findings: &Findings) -> Self {
         let hooks = sample.hooks.as_ref();
         let mut listeners = listeners(sample, &plan.coverage);
-        let syn_queues: BTreeMap<_, _> =
+        let syn_queues: Sorted<PortId, u64> =
             sample.namespaces.iter().filter_map(syn_queue::lengths).flatten().collect();
         let mut ids: Vec<PortId> =
             listeners.keys().chain(hooks.into_iter().flat_map(|hooks| hooks.ports.keys())).copied().collect();
-        ids.sort_unstable_by_key(order);
+        ids.sort_unstable();
         ids.dedup();
         let port = |id: &PortId| Port {
             id: *id,
@@ -44,7 +41,7 @@ impl Model {
             handshakes: port_handshakes(id, hooks, &plan.coverage, &findings.attribution),
             queues: port_queues(id, sample, &plan.coverage),
             rates: findings.rates.get(id).copied().unwrap_or_default(),
-            listeners: listeners.remove(id).unwrap_or_default(),
+            listeners: listeners.get_mut(id).map(std::mem::take).unwrap_or_default(),
             syn_queue_length: syn_queues.get(id).copied(),
             backlog_recommended: None,
             series: Exposure::default(),
@@ -81,20 +78,15 @@ fn host(sample: &Sample, findings: &Findings) -> Host {
     }
 }
 
-/// Ports are shown by namespace, port and address.
-pub(super) const fn order(id: &PortId) -> (u32, u16, IpAddr) {
-    (id.netns, id.port, id.address)
-}
-
 /// The sockets of each port, by inode: their order in a dump is the kernel's hash.
-fn listeners(sample: &Sample, coverage: &Coverage) -> HashMap<PortId, Vec<Listener>> {
+fn listeners(sample: &Sample, coverage: &Coverage) -> Sorted<PortId, Vec<Listener>> {
     let rows = sample.hooks.as_ref().map(rows_by_socket).unwrap_or_default();
-    let mut ports: HashMap<_, Vec<_>> = HashMap::new();
+    let mut ports = Vec::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let id = socket.port_in(namespace.netns);
             let own = rows.get(&(id, u64::from(socket.inode)));
-            ports.entry(id).or_default().push(Listener {
+            let listener = Listener {
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
                 backlog: Backlog::new(
@@ -107,11 +99,13 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> HashMap<PortId, Vec<Listen
                 owner: sample.owners.get(&u64::from(socket.inode)).cloned(),
                 handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
                 queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),
-            });
+            };
+            // Nearly every port has one only: a vector that was made to grow has room for four.
+            ports.push((id, vec![listener]));
         }
     }
-    ports.values_mut().for_each(|sockets| sockets.sort_by_key(|socket| socket.inode));
-    ports
+    ports.sort_by_key(|(_, sockets)| sockets.first().map(|socket| socket.inode));
+    Sorted::joined(ports, |sockets, more| sockets.extend(more))
 }
 
 fn own_handshakes(own: &SocketTotals, coverage: &Coverage) -> Handshakes {
@@ -121,21 +115,17 @@ fn own_handshakes(own: &SocketTotals, coverage: &Coverage) -> Handshakes {
 }
 
 /// A socket may have had several rows: the totals are their sums, the rest is the last row's.
-fn rows_by_socket(hooks: &HookSample) -> HashMap<(PortId, u64), Cow<'_, SocketTotals>> {
-    let mut sums: HashMap<_, Cow<'_, SocketTotals>> = HashMap::with_capacity(hooks.sockets.len());
-    for socket in &hooks.sockets {
-        sums.entry((socket.port, socket.inode))
-            .and_modify(|sum| {
-                let sum = sum.to_mut();
-                sum.counters.add(&socket.counters);
-                sum.queues.totals.add(&socket.queues.totals);
-                sum.queues.state = socket.queues.state;
-                sum.backlog_requested = socket.backlog_requested.or(sum.backlog_requested);
-                sum.opened_by = socket.opened_by.or(sum.opened_by);
-            })
-            .or_insert(Cow::Borrowed(socket));
-    }
-    sums
+fn rows_by_socket(hooks: &HookSample) -> Sorted<(PortId, u64), Cow<'_, SocketTotals>> {
+    let own = |socket| Cow::Borrowed(socket);
+    let sockets = hooks.sockets.iter().map(|socket| ((socket.port, socket.inode), own(socket))).collect();
+    Sorted::joined(sockets, |sum: &mut Cow<'_, SocketTotals>, socket| {
+        let sum = sum.to_mut();
+        sum.counters.add(&socket.counters);
+        sum.queues.totals.add(&socket.queues.totals);
+        sum.queues.state = socket.queues.state;
+        sum.backlog_requested = socket.backlog_requested.or(sum.backlog_requested);
+        sum.opened_by = socket.opened_by.or(sum.opened_by);
+    })
 }
 
 /// Whether listeners may have been counted in the row for all that there is no room for.

@@ -5,13 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Model, Namespace, Port,
-    build::{nothing_counted, order},
-    series::PortTotals,
-    totals::Totals as _,
-};
-use crate::sample::PortId;
+use super::{Model, Namespace, Port, build::nothing_counted, series::PortTotals, totals::Totals as _};
+use crate::{sample::PortId, sorted::Sorted};
 
 /// The most ports whose totals are carried on; those of others are added to the row for others.
 const PORT_BUDGET: usize = 16_384;
@@ -65,7 +60,7 @@ impl Carried {
     }
 
     /// Adds it to what was counted since. `processes`: the names that ports are known by.
-    pub fn add_to(&self, model: &mut Model, processes: &BTreeMap<PortId, Arc<str>>) {
+    pub fn add_to(&self, model: &mut Model, processes: &Sorted<PortId, Arc<str>>) {
         if self.is_nothing() {
             return;
         }
@@ -83,7 +78,7 @@ impl Carried {
             add(&mut port, &carried);
             model.ports.push(port);
         }
-        model.ports.sort_by_key(|port| order(&port.id));
+        model.ports.sort_by_key(|port| port.id);
         if let Some(other) = &mut model.other {
             *other = other.plus(&self.other.handshakes);
             model.other_queues = model.other_queues.plus(&self.other.queues);

@@ -49,6 +49,7 @@ use self::{
 use crate::{
     plan::outcome::{Coverage, PlanOutcome},
     sample::{Instants, LimitsSample, OwnCostSample, PortId, Sample},
+    sorted::Sorted,
 };
 
 /// Everything that is known at one instant, ready to be shown.
@@ -141,11 +142,11 @@ pub struct Findings {
     /// What the kernel counted and no port did.
     pub residuals: Residuals,
     /// How fast connections come and go, by port.
-    pub rates: BTreeMap<PortId, Rates>,
+    pub rates: Sorted<PortId, Rates>,
     /// What each CPU's network softirq has counted; `None` when it could not be read.
     pub softnet: Option<Vec<Softnet>>,
     /// The names of the processes that ports belong to, or did when they were last open.
-    pub processes: BTreeMap<PortId, Arc<str>>,
+    pub processes: Sorted<PortId, Arc<str>>,
     /// When counting began, in seconds since the epoch; `None` without hooks.
     pub counted_since: Option<f64>,
 }

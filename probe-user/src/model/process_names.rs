@@ -1,15 +1,15 @@
 //! The name of the process that a port belongs to, which outlives its listeners.
 //!
 //! The totals of a port do not end when its server is restarted, and neither shall their label.
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::port::lowest;
-use crate::sample::{OwnerSample, PortId, Sample};
+use crate::{
+    sample::{OwnerSample, PortId, Sample},
+    sorted::Sorted,
+};
 
 /// Names of so many ports are kept, as many as there are totals of ports without a listener. Those that have
 /// a listener now are kept in any case.
@@ -18,7 +18,7 @@ const MOST_NAMES: usize = 16_384;
 /// The names that are remembered from sample to sample.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ProcessNames {
-    names: BTreeMap<PortId, Name>,
+    names: Sorted<PortId, Name>,
     /// How many samples there have been.
     samples: u64,
 }
@@ -33,16 +33,14 @@ struct Name {
 impl ProcessNames {
     /// Takes in a sample; returns the names after it. A port that is open, and whose owner is not known at the
     /// moment, keeps its name as well: mostly its server has just been restarted.
-    pub(super) fn observe(&mut self, sample: &Sample) -> BTreeMap<PortId, Arc<str>> {
+    pub(super) fn observe(&mut self, sample: &Sample) -> Sorted<PortId, Arc<str>> {
         self.samples = self.samples.saturating_add(1);
-        for (port, owner) in owners(sample) {
-            match (self.names.get_mut(&port), owner) {
-                (Some(known), owner) => known.see(owner, self.samples),
-                (None, Some(owner)) => {
-                    let process = owner.process.as_str().into();
-                    self.names.insert(port, Name { process, seen: self.samples });
-                }
-                (None, None) => {}
+        let owners = owners(sample);
+        let with_name = owners.iter().filter_map(|(port, owner)| owner.map(|_| *port));
+        self.names.make_room_for(with_name, || Name { process: "".into(), seen: 0 });
+        for (port, owner) in owners {
+            if let Some(known) = self.names.get_mut(&port) {
+                known.see(owner, self.samples);
             }
         }
         self.forget_the_oldest(MOST_NAMES);
@@ -73,16 +71,15 @@ impl Name {
 }
 
 /// The owner of every open port, if any is known.
-fn owners(sample: &Sample) -> HashMap<PortId, Option<&OwnerSample>> {
-    let mut ports: HashMap<_, Option<&OwnerSample>> = HashMap::new();
+fn owners(sample: &Sample) -> Sorted<PortId, Option<&OwnerSample>> {
+    let mut ports = Vec::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let owner = sample.owners.get(&u64::from(socket.inode)).map(Arc::as_ref);
-            let known = ports.entry(socket.port_in(namespace.netns)).or_default();
-            *known = lowest(known.iter().copied().chain(owner));
+            ports.push((socket.port_in(namespace.netns), owner));
         }
     }
-    ports
+    Sorted::joined(ports, |known, more| *known = lowest(known.iter().copied().chain(more)))
 }
 
 #[cfg(test)]

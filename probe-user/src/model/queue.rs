@@ -1,4 +1,6 @@
 //! The queues of a port or of one of its listeners: how full they were, and how long connections waited.
+use std::sync::{Arc, LazyLock};
+
 use probe_common::accept_queue::{FILL_BOUNDS, FILL_ONE, WAIT_BOUNDS, wait_bound};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,14 +47,25 @@ pub struct QueueCounts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Histogram {
     /// The upper bounds of the buckets; each bucket has its bound in it.
-    pub upper_bounds: Vec<f64>,
+    pub upper_bounds: Arc<[f64]>,
     /// How many fell into each bucket, and behind them how many were above the last bound.
-    pub counts: Vec<u64>,
+    pub counts: Arc<[u64]>,
     /// The sum of all that was measured.
     pub sum: f64,
 }
 
 impl Histogram {
+    /// One with these bounds in which nothing is yet.
+    fn empty(upper_bounds: impl Iterator<Item = f64>) -> Self {
+        let upper_bounds: Arc<[f64]> = upper_bounds.collect();
+        Self { counts: vec![0; upper_bounds.len().saturating_add(1)].into(), upper_bounds, sum: 0.0 }
+    }
+
+    /// These counts; this empty one's, which all that have counted nothing share, where there are none.
+    fn counts_or(&self, counts: &[u64]) -> Arc<[u64]> {
+        if *self.counts == *counts { Arc::clone(&self.counts) } else { counts.into() }
+    }
+
     /// How many were measured.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -67,7 +80,7 @@ impl Histogram {
         let count = self.count();
         let wanted = (count > 0).then_some(fraction * count as f64)?;
         let mut below = 0_u64;
-        for (bound, here) in self.upper_bounds.iter().zip(&self.counts) {
+        for (bound, here) in self.upper_bounds.iter().zip(self.counts.iter()) {
             below = below.saturating_add(*here);
             if below as f64 >= wanted {
                 return Some(*bound);
@@ -123,19 +136,24 @@ impl QueueCounts {
 
 #[expect(clippy::cast_precision_loss, reason = "sums are approximate far beyond any sum that there is")]
 fn wait(counts: &[u64], nanoseconds: u64) -> Histogram {
+    static EMPTY: LazyLock<Histogram> =
+        LazyLock::new(|| Histogram::empty((0..WAIT_BOUNDS).filter_map(wait_bound)));
     Histogram {
-        upper_bounds: (0..WAIT_BOUNDS).filter_map(wait_bound).collect(),
-        counts: counts.to_vec(),
+        upper_bounds: Arc::clone(&EMPTY.upper_bounds),
+        counts: EMPTY.counts_or(counts),
         sum: nanoseconds as f64 / 1e9,
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sums are approximate far beyond any sum that there is")]
 fn fill(counts: &[u64], sum: u64) -> Histogram {
-    let bound = |(numerator, denominator): (u32, u32)| f64::from(numerator) / f64::from(denominator);
+    static EMPTY: LazyLock<Histogram> = LazyLock::new(|| {
+        let bound = |(numerator, denominator): (u32, u32)| f64::from(numerator) / f64::from(denominator);
+        Histogram::empty(FILL_BOUNDS.into_iter().map(bound))
+    });
     Histogram {
-        upper_bounds: FILL_BOUNDS.into_iter().map(bound).collect(),
-        counts: counts.to_vec(),
+        upper_bounds: Arc::clone(&EMPTY.upper_bounds),
+        counts: EMPTY.counts_or(counts),
         sum: sum as f64 / FILL_ONE as f64,
     }
 }
@@ -202,7 +220,7 @@ mod tests {
     fn a_quantile_is_the_bound_that_so_many_are_not_above() {
         let check = |counts: &[u64], fraction: f64, expected: Option<f64>| {
             let upper_bounds = vec![1.0, 2.0, 4.0];
-            let histogram = Histogram { upper_bounds, counts: counts.to_vec(), sum: 0.0 };
+            let histogram = Histogram { upper_bounds: upper_bounds.into(), counts: counts.into(), sum: 0.0 };
             assert_eq!(histogram.quantile(fraction), expected, "{counts:?}");
         };
         check(&[0, 0, 0, 0], 0.5, None);

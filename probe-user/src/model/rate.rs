@@ -1,12 +1,11 @@
 //! How fast connections come and go: differences of totals over the last seconds.
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     plan::outcome::Coverage,
     sample::{PortId, Sample},
+    sorted::Sorted,
 };
 
 /// Events per second on one port, over the last five seconds or a little more; `None` is "cannot be known here",
@@ -30,7 +29,7 @@ type Totals = [u64; 3];
 struct Mark {
     /// Nanoseconds of the monotonic clock.
     at: u64,
-    ports: BTreeMap<PortId, Totals>,
+    ports: Sorted<PortId, Totals>,
 }
 
 /// At least so long is what a rate is measured over, in nanoseconds: shorter ones would show the packets'
@@ -46,15 +45,15 @@ pub(super) struct Speedometer {
 
 impl Speedometer {
     /// Takes in a sample, and says how fast its totals have grown.
-    pub(super) fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> BTreeMap<PortId, Rates> {
-        let Some(ports) = totals(sample) else { return BTreeMap::new() };
+    pub(super) fn observe(&mut self, sample: &Sample, coverage: &Coverage) -> Sorted<PortId, Rates> {
+        let Some(ports) = totals(sample) else { return Sorted::default() };
         let now = sample.taken.monotonic;
         let is_due = |mark: &Mark| now.saturating_sub(mark.at) >= SPAN;
         if self.newer.as_ref().is_none_or(is_due) {
             let mark = Mark { at: now, ports: ports.clone() };
             self.older = self.newer.replace(mark);
         }
-        let Some(older) = self.older.as_ref().filter(|older| is_due(older)) else { return BTreeMap::new() };
+        let Some(older) = self.older.as_ref().filter(|older| is_due(older)) else { return Sorted::default() };
         let rates = |(port, totals): (PortId, Totals)| {
             // A port that was not there had counted nothing.
             let before = older.ports.get(&port).copied().unwrap_or_default();
@@ -64,7 +63,7 @@ impl Speedometer {
     }
 }
 
-fn totals(sample: &Sample) -> Option<BTreeMap<PortId, Totals>> {
+fn totals(sample: &Sample) -> Option<Sorted<PortId, Totals>> {
     let hooks = sample.hooks.as_ref()?;
     let of_port = |(port, counters): (&PortId, &probe_common::handshake::HandshakeCounters)| {
         let accepted = hooks.queues.get(port).map_or(0, |queues| queues.totals.accepted);
@@ -99,7 +98,7 @@ mod tests {
 
     fn sample(milliseconds: u64, established: u64) -> Sample {
         let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
-        let hooks = HookSample { ports: BTreeMap::from([(port(), counters)]), ..HookSample::default() };
+        let hooks = HookSample { ports: Sorted::from_iter([(port(), counters)]), ..HookSample::default() };
         let taken = Instants { monotonic: milliseconds * 1_000_000, unix_seconds: 0.0 };
         Sample { taken, hooks: Some(hooks), ..Sample::default() }
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::counts::RecentCounts;
 use super::{Model, Port};
-use crate::sample::PortId;
+use crate::{sample::PortId, sorted::Sorted};
 
 /// How long a stretch is that has just ended, in nanoseconds.
 const SHORT: u64 = 15_000_000_000;
@@ -81,7 +81,7 @@ pub struct Lately {
     /// How long that is, in seconds: a little more than what was asked for, but no longer than is remembered.
     pub seconds: f64,
     /// What was counted at each port; one without an entry had nothing to count.
-    pub ports: BTreeMap<PortId, RecentCounts>,
+    pub ports: Sorted<PortId, RecentCounts>,
     /// What was counted in each network namespace.
     pub namespaces: BTreeMap<u32, NamespaceCounts>,
     /// What was counted on the host.
@@ -110,9 +110,12 @@ impl Recent {
     }
 
     fn add(&self, sums: &mut Lately, stretch: &Stretch) {
-        for (id, counts) in &stretch.ports {
-            if self.changed.get(id).is_none_or(|changed| stretch.begun >= *changed) {
-                sums.ports.entry(*id).or_default().add(counts);
+        let begins_anew = |id: &PortId| self.changed.get(id).is_some_and(|changed| stretch.begun < *changed);
+        let counted = || stretch.ports.iter().filter(|(id, _)| !begins_anew(id));
+        sums.ports.make_room_for(counted().map(|(id, _)| *id), RecentCounts::default);
+        for (id, counts) in counted() {
+            if let Some(sum) = sums.ports.get_mut(id) {
+                sum.add(counts);
             }
         }
         for (netns, counts) in &stretch.namespaces {
@@ -138,7 +141,7 @@ pub(super) struct Recorder {
     /// Those that have ended, the oldest first.
     ended: VecDeque<Arc<Stretch>>,
     current: Option<Stretch>,
-    ports: BTreeMap<PortId, Known>,
+    ports: Sorted<PortId, Known>,
     namespaces: BTreeMap<u32, NamespaceCounts>,
     host: HostCounts,
     changed: Arc<BTreeMap<PortId, u64>>,
@@ -166,8 +169,9 @@ impl Recorder {
     /// Adds what was counted at the ports since the last look; returns those of them whose limits are not what they were.
     fn take_in_ports(&mut self, current: &mut Stretch, model: &Model, now: u64, first: bool) -> Vec<PortId> {
         let mut changed = Vec::new();
+        self.ports.make_room_for(model.ports.iter().map(|port| port.id), Known::default);
         for port in &model.ports {
-            let known = self.ports.entry(port.id).or_default();
+            let Some(known) = self.ports.get_mut(&port.id) else { continue };
             let before = *known;
             let limits = limits(port);
             if before.limits.is_some() && limits.is_some() && before.limits != limits {

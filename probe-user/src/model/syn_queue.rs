@@ -6,18 +6,22 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::sample::{NamespaceSample, PortId};
+use crate::{
+    sample::{NamespaceSample, PortId},
+    sorted::Sorted,
+};
 
 /// How many requests each listening port of the namespace has; `None` when that is not known. Requests that
 /// belong to no listener, as those of one that was closed a moment ago, are left out.
-pub(super) fn lengths(namespace: &NamespaceSample) -> Option<BTreeMap<PortId, u64>> {
+pub(super) fn lengths(namespace: &NamespaceSample) -> Option<Sorted<PortId, u64>> {
     let queues = &namespace.syn_queues.as_ref()?.queues;
-    let mut lengths = BTreeMap::<PortId, u64>::new();
+    let listeners = namespace.listeners.as_ref()?.iter();
+    let mut lengths: Sorted<PortId, u64> =
+        listeners.map(|listener| (listener.port_in(namespace.netns), 0)).collect();
     let mut addresses = BTreeMap::<u16, Vec<IpAddr>>::new();
-    for listener in namespace.listeners.as_ref()? {
-        if lengths.insert(listener.port_in(namespace.netns), 0).is_none() {
-            addresses.entry(listener.port).or_default().push(listener.address);
-        }
+    // Most listeners have no requests at most times: nobody has to know where they listen then.
+    for id in lengths.keys().filter(|_| !queues.is_empty()) {
+        addresses.entry(id.port).or_default().push(id.address);
     }
     for queue in queues {
         let listening = addresses.get(&queue.port).map(Vec::as_slice).unwrap_or_default();

@@ -82,9 +82,9 @@ fn combined(
 ) -> Option<Histogram> {
     let mut combined = ours.clone()?;
     if let Some(theirs) = theirs {
-        for (ours, theirs) in combined.counts.iter_mut().zip(&theirs.counts) {
-            *ours = counts(*ours, *theirs);
-        }
+        let both = combined.counts.iter().zip(theirs.counts.iter());
+        let both = both.map(|(ours, theirs)| counts(*ours, *theirs));
+        combined.counts = both.chain(combined.counts.iter().skip(theirs.counts.len()).copied()).collect();
         combined.sum = sums(combined.sum, theirs.sum);
     }
     Some(combined)
@@ -170,8 +170,9 @@ mod tests {
 
     #[test]
     fn histograms_are_reckoned_bucket_by_bucket() {
-        let histogram =
-            |counts: [u64; 2], sum| Some(Histogram { upper_bounds: vec![1.0], counts: counts.into(), sum });
+        let histogram = |counts: [u64; 2], sum| {
+            Some(Histogram { upper_bounds: [1.0].into(), counts: counts.into(), sum })
+        };
         let (more, less) = (histogram([5, 3], 9.5), histogram([2, 3], 4.0));
         assert_eq!(more.minus(&less), histogram([3, 0], 5.5));
         assert_eq!(less.plus(&more), histogram([7, 6], 13.5));

@@ -13,7 +13,10 @@ use probe_common::{
 };
 
 use super::accept_queue::QueueRow;
-use crate::sample::{HookSample, PortId, QueueSample, SocketTotals};
+use crate::{
+    sample::{HookSample, PortId, QueueSample, SocketTotals},
+    sorted::Sorted,
+};
 
 /// The reason, beside those of [`Loss`], for counts under a key whose address family is unknown.
 pub const LOSS_UNKNOWN_FAMILY: &str = "unknown_family";
@@ -43,11 +46,11 @@ pub trait HandshakeSource {
     /// When the maps cannot be read completely.
     fn counters(&self) -> Result<Vec<(PortKey, HandshakeCounters)>, SourceError>;
 
-    /// Every row; a port's total is the sum over its rows.
+    /// Gives away every row; a port's total is the sum over its rows.
     ///
     /// # Errors
     /// When the maps cannot be read completely.
-    fn rows(&self) -> Result<Vec<Row>, SourceError>;
+    fn each_row(&self, take: &mut dyn FnMut(Row)) -> Result<(), SourceError>;
 
     /// What was counted of handshakes at the listeners that there is no row left for.
     ///
@@ -82,9 +85,9 @@ pub struct SourceError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
     /// The sums, per port.
-    ports: BTreeMap<PortId, HandshakeCounters>,
+    ports: Sorted<PortId, HandshakeCounters>,
     /// The queues, per port.
-    queues: BTreeMap<PortId, QueueSample>,
+    queues: Sorted<PortId, QueueSample>,
     /// The rows that are of one socket.
     sockets: Vec<SocketTotals>,
     /// Rows of a port that is neither IPv4 nor IPv6.
@@ -92,21 +95,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds a row's counters to its port's; `None` when the port is of an unknown family.
-    fn add(&mut self, key: &PortKey, counters: &HandshakeCounters) -> Option<PortId> {
-        let Some(address) = decode_address(key) else {
-            self.unknown_family = self.unknown_family.saturating_add(1);
-            return None;
-        };
-        let port = PortId { netns: key.netns, address, port: key.port };
-        self.ports.entry(port).or_default().add(counters);
-        Some(port)
-    }
-
     /// SYNs put in the SYN queues of each network namespace.
     pub(super) fn syn_queued_by_namespace(&self) -> BTreeMap<u32, u64> {
         let mut sums = BTreeMap::<u32, u64>::new();
-        for (port, counters) in &self.ports {
+        for (port, counters) in self.ports.iter() {
             let sum = sums.entry(port.netns).or_default();
             *sum = sum.saturating_add(counters.syn_queued);
         }
@@ -116,33 +108,72 @@ impl Totals {
 
 /// Sums the counters of each port's rows.
 pub fn decode_counters(rows: impl IntoIterator<Item = (PortKey, HandshakeCounters)>) -> Totals {
-    let mut totals = Totals::default();
+    let (mut ports, mut unknown_family) = (Vec::new(), 0);
     for (key, counters) in rows {
-        let _unless_of_an_unknown_family = totals.add(&key, &counters);
+        match decode_port(&key) {
+            Some(port) => ports.push((port, counters)),
+            None => unknown_family += 1,
+        }
     }
-    totals
+    Totals { ports: sums(ports), unknown_family, ..Totals::default() }
 }
 
-/// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
-pub fn decode_rows(rows: impl IntoIterator<Item = Row>, now: u64) -> Totals {
-    let mut totals = Totals::default();
-    let mut queues: BTreeMap<PortId, QueueRow> = BTreeMap::new();
-    for row in rows {
-        let Some(port) = totals.add(&row.port, &row.counters) else { continue };
-        queues.entry(port).or_default().absorb(&row.queues);
+fn sums(ports: Vec<(PortId, HandshakeCounters)>) -> Sorted<PortId, HandshakeCounters> {
+    Sorted::joined(ports, |sum, more| sum.add(&more))
+}
+
+/// Rows while they come in.
+#[derive(Debug, Default)]
+pub struct Rows {
+    ports: Vec<(PortId, HandshakeCounters)>,
+    queues: Vec<(PortId, QueueRow)>,
+    /// Of each socket what is not with its port. The state of its queues is that of the row at this place.
+    sockets: Vec<(SocketTotals, usize)>,
+    unknown_family: u64,
+}
+
+impl Rows {
+    /// Takes in a row.
+    pub fn take_in(&mut self, row: &Row) {
+        let Some(port) = decode_port(&row.port) else {
+            self.unknown_family = self.unknown_family.saturating_add(1);
+            return;
+        };
+        self.ports.push((port, row.counters));
         if row.inode != 0 {
-            totals.sockets.push(SocketTotals {
+            let socket = SocketTotals {
                 port,
                 inode: row.inode,
                 counters: row.counters,
-                queues: decode_queues(&row.queues, now),
+                queues: QueueSample::default(),
                 backlog_requested: row.backlog_requested,
                 opened_by: row.opened_by,
-            });
+            };
+            self.sockets.push((socket, self.queues.len()));
+        }
+        self.queues.push((port, row.queues));
+    }
+
+    /// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
+    pub fn decode(self, now: u64) -> Totals {
+        let rows = &self.queues;
+        let with_queues = |(socket, row): (SocketTotals, usize)| SocketTotals {
+            queues: rows.get(row).map(|(_, row)| decode_queues(row, now)).unwrap_or_default(),
+            ..socket
+        };
+        let sockets = self.sockets.into_iter().map(with_queues).collect();
+        let queues = Sorted::joined(self.queues, |sum: &mut QueueRow, more| sum.absorb(&more));
+        Totals {
+            ports: sums(self.ports),
+            queues: queues.into_iter().map(|(port, row)| (port, decode_queues(&row, now))).collect(),
+            sockets,
+            unknown_family: self.unknown_family,
         }
     }
-    totals.queues = queues.into_iter().map(|(port, row)| (port, decode_queues(&row, now))).collect();
-    totals
+}
+
+fn decode_port(key: &PortKey) -> Option<PortId> {
+    Some(PortId { netns: key.netns, address: decode_address(key)?, port: key.port })
 }
 
 fn decode_queues(row: &QueueRow, now: u64) -> QueueSample {
@@ -205,6 +236,12 @@ mod tests {
         };
         octets.resize(16, 0);
         PortKey { address: octets.try_into().unwrap(), netns: 7, port: 80, family }
+    }
+
+    fn decode_rows(rows: impl IntoIterator<Item = Row>, now: u64) -> Totals {
+        let mut all = Rows::default();
+        rows.into_iter().for_each(|row| all.take_in(&row));
+        all.decode(now)
     }
 
     fn row(port: PortKey, inode: u64, established: u64) -> Row {

@@ -7,7 +7,7 @@ use netlink_packet_sock_diag::{
 use super::sock_diag::{self, Collector, DumpError, Family, SockDiagError};
 use crate::{netns, sample::ListenerSample};
 
-/// Reads the listening TCP sockets of the calling thread's network namespace, IPv4 first. A dual-stack
+/// Reads the listening TCP sockets of the calling thread's network namespace, by port. A dual-stack
 /// listener is in the IPv6 half, with the address that it was bound to; v4-mapped addresses are left as
 /// the kernel gives them.
 ///
@@ -17,6 +17,8 @@ pub fn read() -> Result<Vec<ListenerSample>, SockDiagError> {
     let Listeners(mut listeners) = sock_diag::read(Family::Inet)?;
     let Listeners(of_ipv6) = sock_diag::read(Family::Inet6)?;
     listeners.extend(of_ipv6);
+    // A dump has them in the order of the kernel's hash. Whoever goes through them looks them up by this one.
+    listeners.sort_unstable_by_key(|listener| (listener.port, listener.address, listener.inode));
     Ok(listeners)
 }
 

@@ -15,15 +15,16 @@ pub mod softnet;
 pub mod syn_queue;
 pub mod sysctl;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use self::{
-    handshake::{HandshakeSource, SourceError, Totals},
+    handshake::{HandshakeSource, Rows, SourceError, Totals},
     syn_queue::SynQueueReader,
 };
 use crate::{
     netns,
     sample::{HookSample, HostSample, SAMPLE_VERSION, Sample, SoftnetSample},
+    sorted::Sorted,
 };
 
 /// Reads everything once. `source` is the attached hooks' maps, `None` when no hook is attached;
@@ -50,7 +51,7 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut Syn
     });
     let own_cost = own_cost::read(&mut read_errors);
     // Whose the sockets are, their reader finds out when it is known which there are.
-    let owners = BTreeMap::new();
+    let owners = Sorted::default();
     let taken = clocks::read();
     Sample { version: SAMPLE_VERSION, taken, hooks, namespaces, owners, own_cost, host, read_errors }
 }
@@ -68,8 +69,9 @@ fn read_softnet(read_errors: &mut Vec<String>) -> Option<Vec<SoftnetSample>> {
 /// Reads the maps after the sockets. One map that cannot be read makes the whole part missing: its
 /// numbers would be zeros, and totals must not go back.
 fn read_hooks(source: &dyn HandshakeSource, before: Totals) -> Result<HookSample, SourceError> {
-    let rows = source.rows()?;
-    let after = handshake::decode_rows(rows, clocks::monotonic());
+    let mut rows = Rows::default();
+    source.each_row(&mut |row| rows.take_in(&row))?;
+    let after = rows.decode(clocks::monotonic());
     let losses = handshake::decode_losses(&source.losses()?, &after);
     Ok(handshake::join(before, after, source.other()?, losses))
 }
@@ -106,9 +108,10 @@ mod tests {
             Ok(vec![(port, counters)])
         }
 
-        fn rows(&self) -> Result<Vec<Row>, SourceError> {
+        fn each_row(&self, take: &mut dyn FnMut(Row)) -> Result<(), SourceError> {
             let rows = self.counters()?.into_iter();
-            Ok(rows.map(|(port, counters)| Row { port, inode: 5, counters, ..Row::default() }).collect())
+            rows.for_each(|(port, counters)| take(Row { port, inode: 5, counters, ..Row::default() }));
+            Ok(())
         }
 
         fn other_counters(&self) -> Result<HandshakeCounters, SourceError> {
@@ -132,7 +135,7 @@ mod tests {
     fn the_rows_are_read_before_the_sockets_and_after_them() {
         let maps = Maps { fails_from: u64::MAX, reads: Cell::new(0) };
         let hooks = read(Some(&maps)).hooks.unwrap();
-        let counts = |ports: &BTreeMap<PortId, HandshakeCounters>| -> Vec<u64> {
+        let counts = |ports: &Sorted<PortId, HandshakeCounters>| -> Vec<u64> {
             ports.values().map(|counters| counters.discarded_segments).collect()
         };
         assert_eq!((counts(&hooks.ports_before), counts(&hooks.ports)), (vec![1], vec![2]));

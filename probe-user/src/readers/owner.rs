@@ -34,7 +34,7 @@ use self::{
     scan::{Holder, Scan},
     users::Users,
 };
-use crate::sample::OwnerSample;
+use crate::{sample::OwnerSample, sorted::Sorted};
 
 /// A full scan takes at most this much of a reading, and goes on in the next.
 const SLICE: Duration = Duration::from_millis(250);
@@ -79,7 +79,7 @@ pub struct ListenerHint {
 /// Finds the owners of listening sockets, and remembers them from reading to reading.
 #[derive(Default)]
 pub struct OwnerReader {
-    sockets: BTreeMap<u64, Socket>,
+    sockets: Sorted<u64, Socket>,
     /// Where the verification of owners goes on.
     verified_up_to: u64,
     /// What is known of the owners, by process number.
@@ -158,7 +158,7 @@ impl OwnerReader {
         listeners: &[ListenerHint],
         now: Duration,
         read_errors: &mut Vec<String>,
-    ) -> BTreeMap<u64, Arc<OwnerSample>> {
+    ) -> Sorted<u64, Arc<OwnerSample>> {
         self.take_in(listeners, now);
         self.verify(now);
         self.follow_hints(listeners, now);
@@ -184,9 +184,9 @@ impl OwnerReader {
     /// Checks that owners are still there and still hold their sockets, by one readlink(2) for each socket.
     fn verify(&mut self, now: Duration) {
         let mut held: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        let after = self.sockets.range(self.verified_up_to..);
-        let sockets = after.chain(self.sockets.range(..self.verified_up_to));
-        for (inode, socket) in sockets.take(MOST_VERIFIED) {
+        let after = self.sockets.iter_from(self.verified_up_to);
+        let sockets = after.chain(self.sockets.iter());
+        for (inode, socket) in sockets.take(MOST_VERIFIED.min(self.sockets.len())) {
             self.verified_up_to = inode.saturating_add(1);
             if let Some(holder) = socket.holder {
                 held.entry(holder.pid).or_default().push(*inode);
@@ -321,10 +321,10 @@ impl OwnerReader {
     }
 
     /// What is known of the owners.
-    fn owners(&mut self, now: Duration) -> BTreeMap<u64, Arc<OwnerSample>> {
+    fn owners(&mut self, now: Duration) -> Sorted<u64, Arc<OwnerSample>> {
         let holders: Vec<(u64, Holder)> =
             self.sockets.iter().filter_map(|(inode, socket)| Some((*inode, socket.holder?))).collect();
-        let mut owners = BTreeMap::new();
+        let mut owners = Vec::with_capacity(holders.len());
         for (inode, holder) in holders {
             let known = |facts: &&Facts| facts.identity.start_time == holder.start_time;
             if self.facts.get(&holder.pid).filter(known).is_none()
@@ -336,9 +336,9 @@ impl OwnerReader {
             let facts = self.facts.get(&holder.pid).filter(known);
             owners.extend(facts.map(|facts| (inode, Arc::clone(&facts.owner))));
         }
-        let own: BTreeSet<u32> = owners.values().map(|owner| owner.pid).collect();
+        let own: BTreeSet<u32> = owners.iter().map(|(_, owner): &(_, Arc<OwnerSample>)| owner.pid).collect();
         self.facts.retain(|pid, _| own.contains(pid));
-        owners
+        owners.into_iter().collect()
     }
 }
 

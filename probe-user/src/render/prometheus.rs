@@ -5,22 +5,16 @@
 //! is what Prometheus stores: integers up to 2^53 survive exactly, above that the nearest float is
 //! written (the JSON renderer keeps all digits).
 mod advice;
+mod families;
 mod histograms;
 mod limits;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::{collections::BTreeSet, io};
 
-use prometheus::{
-    Encoder, TextEncoder,
-    proto::{Counter, Gauge, LabelPair, Metric as Sample, MetricFamily, MetricType},
-};
-
+use self::families::{Families, Identity};
 use super::BuildInfo;
 use crate::{
-    metrics::{Kind, Metric, catalogue},
+    metrics::{Metric, catalogue},
     model::{
         BacklogBound, Handshakes, Listener, Model, Namespace, Peaks, Port, QueueCounts, Queues,
         series::PortTotals,
@@ -32,10 +26,7 @@ use crate::{
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Identity of the row for ports past the budget of the kernel's map, and for those without series of their own.
-const OTHER: Identity<'_> = ["other", "other", "other", "other"];
-
-/// The labels that every series of a port has: namespace, address, port, process.
-type Identity<'a> = [&'a str; 4];
+const OTHER: [&str; 4] = ["other", "other", "other", "other"];
 
 /// The loss that fills the row [`OTHER`].
 const LISTENER_MAP_FULL: &str = "listener_map_full";
@@ -45,15 +36,6 @@ const LISTENER_MAP_FULL: &str = "listener_map_full";
 /// # Errors
 /// Those of the writer.
 pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> io::Result<()> {
-    TextEncoder::new().encode(&families(model, build), writer).map_err(|error| match error {
-        prometheus::Error::Io(error) => error,
-        other => io::Error::other(other),
-    })
-}
-
-/// Every family that has a sample, sorted by name.
-#[must_use]
-pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     let mut exposition = Exposition::default();
     for port in &model.ports {
         if let Some(totals) = model.exposed(port) {
@@ -61,8 +43,9 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
         }
     }
     if let Some(other) = model.exposed_other().filter(|other| other_is_used(model, &other.handshakes)) {
-        exposition.add_handshakes(OTHER, &other.handshakes);
-        exposition.add_queue_counts(OTHER, &other.queues);
+        let identity = exposition.families.name_port(OTHER);
+        exposition.add_handshakes(identity, &other.handshakes);
+        exposition.add_queue_counts(identity, &other.queues);
     }
     for namespace in &model.namespaces {
         exposition.add_namespace(namespace);
@@ -71,7 +54,7 @@ pub fn families(model: &Model, build: &BuildInfo) -> Vec<MetricFamily> {
     exposition.add_advice(model);
     exposition.add_probe(model, build);
     exposition.add_process(&model.own_cost);
-    exposition.families.into_values().collect()
+    exposition.families.write(writer)
 }
 
 /// Whether the row for ports without series of their own says anything. Most hosts never need it.
@@ -132,7 +115,7 @@ fn divided_counters(handshakes: &Handshakes) -> [(&'static Metric, &'static str,
 /// The families under construction.
 #[derive(Default)]
 struct Exposition {
-    families: BTreeMap<&'static str, MetricFamily>,
+    families: Families,
 }
 
 impl Exposition {
@@ -142,28 +125,28 @@ impl Exposition {
         let number = port.id.port.to_string();
         // An empty label is none to Prometheus.
         let process = port.process.as_deref().unwrap_or_default();
-        let identity = [netns.as_str(), &address, &number, process];
+        let identity = self.families.name_port([&netns, &address, &number, process]);
         self.add_handshakes(identity, &totals.handshakes);
         self.add_queue_counts(identity, &totals.queues);
         self.add_queues(identity, &port.queues);
-        self.add_known(&catalogue::BACKLOG_RECOMMENDED, &identity, port.backlog_recommended);
+        self.add_known_of(&catalogue::BACKLOG_RECOMMENDED, identity, port.backlog_recommended);
         if sockets_are_known {
-            self.add(&catalogue::LISTENERS, &identity, port.listeners.len() as f64);
+            self.add_of(&catalogue::LISTENERS, identity, port.listeners.len() as f64);
         }
         self.add_backlogs(identity, &port.listeners);
         // A closed port has no queue, so it has no length and no limit either.
         if let Some((length, limit)) = port.accept_queue() {
-            self.add_known(&catalogue::ACCEPT_QUEUE_LENGTH, &identity, Some(length));
-            self.add_known(&catalogue::ACCEPT_QUEUE_LIMIT, &identity, Some(limit));
-            self.add_known(&catalogue::SYN_QUEUE_LENGTH, &identity, port.syn_queue_length);
-            self.add_known(&catalogue::SYN_QUEUE_LIMIT, &identity, Some(limit));
+            self.add_known_of(&catalogue::ACCEPT_QUEUE_LENGTH, identity, Some(length));
+            self.add_known_of(&catalogue::ACCEPT_QUEUE_LIMIT, identity, Some(limit));
+            self.add_known_of(&catalogue::SYN_QUEUE_LENGTH, identity, port.syn_queue_length);
+            self.add_known_of(&catalogue::SYN_QUEUE_LIMIT, identity, Some(limit));
         }
         if let Some(owner) = port.owner() {
-            self.add_owner(identity, owner);
+            self.add_owner([&netns, &address, &number], owner);
         }
     }
 
-    fn add_owner(&mut self, [netns, address, port, _]: Identity<'_>, owner: &OwnerSample) {
+    fn add_owner(&mut self, [netns, address, port]: [&str; 3], owner: &OwnerSample) {
         let OwnerSample { pid: _, process, command, application, unit, container, pod, user } = owner;
         let facts = [command, application, unit, container, pod, user];
         let facts = facts.map(|fact| fact.as_deref().unwrap_or_default());
@@ -171,71 +154,70 @@ impl Exposition {
         self.add(&catalogue::PORT_OWNER_INFO, &labels, 1.0);
     }
 
-    fn add_handshakes(&mut self, identity: Identity<'_>, handshakes: &Handshakes) {
+    fn add_handshakes(&mut self, identity: Identity, handshakes: &Handshakes) {
         for (metric, count) in port_counters(handshakes) {
-            self.add_known(metric, &identity, count);
+            self.add_known_of(metric, identity, count);
         }
-        let [netns, address, port, process] = identity;
         for (metric, part, count) in divided_counters(handshakes) {
-            self.add_known(metric, &[netns, address, port, process, part], count);
+            if let Some(count) = count {
+                self.families.add_of_port(metric, identity, Some(part), count as f64);
+            }
         }
     }
 
     /// Sums, like the limit; nothing where only some of the listeners' calls were seen.
-    fn add_backlogs(&mut self, identity: Identity<'_>, listeners: &[Listener]) {
+    fn add_backlogs(&mut self, identity: Identity, listeners: &[Listener]) {
         let backlogs = || listeners.iter().map(|listener| listener.backlog);
         let requested: Option<Vec<i64>> =
             backlogs().map(|backlog| backlog.requested.map(i64::from)).collect();
         if let Some(requested) = requested.filter(|requested| !requested.is_empty()) {
             let maximum = requested.iter().any(|requested| *requested < 0);
             let sum = if maximum { -1 } else { requested.iter().sum() };
-            self.add(&catalogue::BACKLOG_REQUESTED, &identity, sum as f64);
+            self.add_of(&catalogue::BACKLOG_REQUESTED, identity, sum as f64);
         }
         let attainable: Option<Vec<u64>> =
             backlogs().map(|backlog| backlog.attainable.map(u64::from)).collect();
         if let Some(attainable) = attainable.filter(|attainable| !attainable.is_empty()) {
-            self.add_known(&catalogue::BACKLOG_ATTAINABLE, &identity, Some(attainable.iter().sum()));
+            self.add_known_of(&catalogue::BACKLOG_ATTAINABLE, identity, Some(attainable.iter().sum()));
         }
         let bounds: BTreeSet<BacklogBound> = backlogs().filter_map(|backlog| backlog.bound).collect();
-        let [netns, address, port, process] = identity;
         for bound in bounds {
-            self.add(&catalogue::BACKLOG_BOUND_INFO, &[netns, address, port, process, bound.label()], 1.0);
+            self.families.add_of_port(&catalogue::BACKLOG_BOUND_INFO, identity, Some(bound.label()), 1.0);
         }
     }
 
-    fn add_queue_counts(&mut self, identity: Identity<'_>, counts: &QueueCounts) {
-        self.add_known(&catalogue::ACCEPTED, &identity, counts.accepted);
+    fn add_queue_counts(&mut self, identity: Identity, counts: &QueueCounts) {
+        self.add_known_of(&catalogue::ACCEPTED, identity, counts.accepted);
         for (metric, histogram) in [
             (&catalogue::ACCEPT_WAIT, &counts.accept_wait),
             (&catalogue::ACCEPT_QUEUE_FILL, &counts.accept_queue_fill),
         ] {
             if let Some(histogram) = histogram {
-                self.add_histogram(metric, &identity, histogram);
+                self.add_histogram(metric, identity, histogram);
             }
         }
     }
 
-    fn add_queues(&mut self, identity: Identity<'_>, queues: &Queues) {
+    fn add_queues(&mut self, identity: Identity, queues: &Queues) {
         for (metric, peaks) in [
             (&catalogue::ACCEPT_QUEUE_PEAK, queues.accept_queue_peaks),
             (&catalogue::SYN_QUEUE_PEAK, queues.syn_queue_peaks),
         ] {
             let Some(peaks) = peaks else { continue };
-            let [netns, address, port, process] = identity;
             for (window, peak) in windows(&peaks) {
-                self.add(metric, &[netns, address, port, process, window], f64::from(peak));
+                self.families.add_of_port(metric, identity, Some(window), f64::from(peak));
             }
         }
         if let Some(peaks) = queues.accept_queue_peaks {
-            self.add(&catalogue::ACCEPT_QUEUE_HIGHEST, &identity, f64::from(peaks.highest));
-            self.add_time(&catalogue::ACCEPT_QUEUE_HIGHEST_TIME, &identity, peaks.highest_at);
+            self.add_of(&catalogue::ACCEPT_QUEUE_HIGHEST, identity, f64::from(peaks.highest));
+            self.add_time(&catalogue::ACCEPT_QUEUE_HIGHEST_TIME, identity, peaks.highest_at);
         }
-        self.add_time(&catalogue::LAST_ACCEPT_TIME, &identity, queues.last_accept);
+        self.add_time(&catalogue::LAST_ACCEPT_TIME, identity, queues.last_accept);
     }
 
-    fn add_time(&mut self, metric: &'static Metric, labels: &[&str], unix_seconds: Option<f64>) {
+    fn add_time(&mut self, metric: &'static Metric, identity: Identity, unix_seconds: Option<f64>) {
         if let Some(unix_seconds) = unix_seconds {
-            self.add(metric, labels, unix_seconds);
+            self.add_of(metric, identity, unix_seconds);
         }
     }
 
@@ -309,57 +291,23 @@ impl Exposition {
 
     /// Adds a sample. The label values are in the order of the catalogue's labels.
     fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
-        let mut sample = labelled(metric, labels);
-        match metric.kind {
-            // Has more than one number: see add_histogram().
-            Kind::Histogram => return,
-            Kind::Counter => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                sample.set_counter(counter);
-            }
-            Kind::Gauge | Kind::Info => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                sample.set_gauge(gauge);
-            }
+        self.families.add(metric, labels, value);
+    }
+
+    /// Adds a count of a port, or nothing where it is not known.
+    fn add_known_of(&mut self, metric: &'static Metric, port: Identity, count: Option<u64>) {
+        if let Some(count) = count {
+            self.add_of(metric, port, count as f64);
         }
-        self.push(metric, sample);
     }
 
-    fn push(&mut self, metric: &'static Metric, sample: Sample) {
-        let family = self.families.entry(metric.name).or_insert_with(|| empty_family(metric));
-        family.mut_metric().push(sample);
+    /// Adds a sample of a port.
+    fn add_of(&mut self, metric: &'static Metric, port: Identity, value: f64) {
+        self.families.add_of_port(metric, port, None, value);
     }
-}
-
-/// A sample without a number yet.
-fn labelled(metric: &Metric, labels: &[&str]) -> Sample {
-    Sample::from_label(
-        metric.labels.iter().zip(labels).map(|(label, text)| pair(label.name(), text)).collect(),
-    )
 }
 
 /// The peaks by the name of their window.
 const fn windows(peaks: &Peaks) -> [(&'static str, u32); 3] {
     [("1s", peaks.last_1_second), ("15s", peaks.last_15_seconds), ("60s", peaks.last_60_seconds)]
-}
-
-fn empty_family(metric: &Metric) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(metric.name.to_owned());
-    family.set_help(metric.help.to_owned());
-    family.set_field_type(match metric.kind {
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge | Kind::Info => MetricType::GAUGE,
-        Kind::Histogram => MetricType::HISTOGRAM,
-    });
-    family
-}
-
-fn pair(name: &str, value: &str) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.to_owned());
-    pair
 }

@@ -76,8 +76,8 @@ pub(crate) fn quarters() -> impl Strategy<Value = f64> {
 
 fn histogram() -> impl Strategy<Value = Histogram> {
     (collection::vec(0..1_u64 << 40, 4), quarters()).prop_map(|(counts, sum)| Histogram {
-        upper_bounds: vec![0.25, 0.5, 4.0],
-        counts,
+        upper_bounds: [0.25, 0.5, 4.0].into(),
+        counts: counts.into(),
         sum,
     })
 }

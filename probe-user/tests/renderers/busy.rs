@@ -9,7 +9,7 @@ use super::models::HOST;
 /// A queue of 128 that was full, and waits of a tenth of a second and more.
 pub(crate) fn full_queues() -> Queues {
     let histogram = |upper_bounds: &[f64], counts: &[u64], sum| {
-        Some(Histogram { upper_bounds: upper_bounds.to_vec(), counts: counts.to_vec(), sum })
+        Some(Histogram { upper_bounds: upper_bounds.into(), counts: counts.into(), sum })
     };
     let peaks = |last_60_seconds, highest| {
         let highest_at = Some(1_790_000_123.5);

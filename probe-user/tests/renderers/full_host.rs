@@ -50,7 +50,7 @@ fn full_host(ports: u16) -> Model {
 fn fully_measured(port: Port) -> Port {
     let histogram = |upper_bounds: Vec<f64>, sum| {
         let counts = (0..=upper_bounds.len()).map(|index| 10 * (1 + index as u64)).collect();
-        Some(Histogram { upper_bounds, counts, sum })
+        Some(Histogram { upper_bounds: upper_bounds.into(), counts, sum })
     };
     let fill = |(part, whole): (u32, u32)| f64::from(part) / f64::from(whole);
     let counts = QueueCounts {

@@ -1,5 +1,5 @@
 //! States as one daemon leaves them and the next one finds them.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use probe_common::handshake::HandshakeCounters;
 
@@ -11,6 +11,7 @@ use crate::{
         HookSample, HostSample, Instants, ListenerSample, NamespaceSample, NetstatSample, OwnerSample,
         PortId, Sample, SoftnetSample,
     },
+    sorted::Sorted,
 };
 
 fn keeper() -> Keeper {
@@ -111,7 +112,7 @@ fn hooks(id: PortId, number: u64) -> HookSample {
         listeners_opened: 1,
         ..HandshakeCounters::default()
     };
-    let ports = BTreeMap::from([(id, counters)]);
+    let ports = Sorted::from([(id, counters)]);
     HookSample { ports_before: ports.clone(), ports, ..HookSample::default() }
 }
 
@@ -152,7 +153,7 @@ fn sample(number: u64) -> Sample {
         hooks: Some(hooks(id, number)),
         namespaces: vec![namespace(id, number)],
         host: HostSample { softnet: Some(vec![softnet]), ..HostSample::default() },
-        owners: BTreeMap::from([(7, Arc::new(owner))]),
+        owners: Sorted::from([(7, Arc::new(owner))]),
         ..Sample::default()
     }
 }

@@ -1,5 +1,5 @@
 //! One network namespace: its ports' histories and the checkpoint that conclusions are drawn from.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,10 @@ use super::{
     drops::{DropHistory, PortReading, Progress},
     interval::{self, Balance, Bounds, Bracket, Growth, Trust},
 };
-use crate::sample::{NamespaceSample, NetstatSample, PortId};
+use crate::{
+    sample::{NamespaceSample, NetstatSample, PortId},
+    sorted::Sorted,
+};
 
 /// The most samples between two checkpoints.
 ///
@@ -26,7 +29,7 @@ pub(super) struct Observation<'a> {
     /// Its counters.
     pub(super) namespace: &'a NamespaceSample,
     /// Its ports: all that are known and all that are new.
-    pub(super) readings: &'a BTreeMap<PortId, PortReading>,
+    pub(super) readings: &'a Sorted<PortId, PortReading>,
     /// It was not there when the hooks were attached.
     pub(super) watched_from_birth: bool,
     /// Discarded segments are known.
@@ -38,7 +41,7 @@ pub(super) struct Observation<'a> {
 /// The history of one namespace.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NamespaceLedger {
-    ports: BTreeMap<PortId, Port>,
+    ports: Sorted<PortId, Port>,
     /// `None` until the first sample in which it was read completely.
     life: Option<Life>,
     /// The inodes of the sockets that listened at the last sample.
@@ -181,7 +184,7 @@ impl NamespaceLedger {
     fn advance_ports(&mut self, observation: &Observation<'_>, life: &mut Life) -> bool {
         let mut waiting = false;
         self.more_to_come = false;
-        for (id, reading) in observation.readings {
+        for (id, reading) in observation.readings.iter() {
             let progress = if let Some(port) = self.ports.get_mut(id) {
                 port.advance(reading, observation.discards_known)
             } else if self.ports.len() >= observation.port_budget {

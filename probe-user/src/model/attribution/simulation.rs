@@ -96,7 +96,7 @@ proptest! {
         let (mut kernel, mut ledger) = run_tape(tape, setting)?;
         kernel.finish_all();
         let attribution = ledger.observe(&kernel.sample(), &coverage(true));
-        for (id, said) in &attribution.ports {
+        for (id, said) in attribution.ports.iter() {
             prop_assert_eq!(said.listen_drops, kernel.truth[usize::from(id.port)].listen_drops);
         }
     }

@@ -1,5 +1,5 @@
 //! Samples made by hand, and what the model makes of them.
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::*;
 use crate::{
@@ -67,7 +67,7 @@ fn sample() -> Sample {
         ..NamespaceSample::default()
     };
     let hooks = HookSample {
-        ports: BTreeMap::from([(id(80), TOTALS), (id(82), TOTALS)]),
+        ports: Sorted::from([(id(80), TOTALS), (id(82), TOTALS)]),
         sockets: vec![own_part(5, 1), own_part(5, 2), own_part(7, 4)],
         other: TOTALS,
         losses: BTreeMap::from([("listener_map_full".to_owned(), 0)]),
@@ -89,7 +89,7 @@ fn findings() -> Findings {
 fn attribution() -> Attribution {
     let port = Attributed { listen_drops: 20, accept_queue_overflows: 10 };
     let rest = Unattributed { listen_drops: 2, accept_queue_overflows: 1 };
-    Attribution { ports: BTreeMap::from([(id(80), port)]), namespaces: BTreeMap::from([(1, rest)]) }
+    Attribution { ports: Sorted::from([(id(80), port)]), namespaces: BTreeMap::from([(1, rest)]) }
 }
 
 fn port(model: &Model, port: u16) -> &Port {
@@ -183,8 +183,8 @@ fn a_listener_has_its_owner_and_a_port_the_name_that_is_remembered() {
     let owner = |pid, process: &str| {
         Arc::new(OwnerSample { pid, process: process.to_owned(), ..OwnerSample::default() })
     };
-    sample.owners = BTreeMap::from([(5, owner(12, "b")), (6, owner(11, "a"))]);
-    let findings = Findings { processes: BTreeMap::from([(id(82), "closed".into())]), ..Findings::default() };
+    sample.owners = Sorted::from([(5, owner(12, "b")), (6, owner(11, "a"))]);
+    let findings = Findings { processes: Sorted::from([(id(82), "closed".into())]), ..Findings::default() };
     let model = Model::new(&sample, &plan(Accounting::None, true), &findings);
     let pids: Vec<_> =
         port(&model, 80).listeners.iter().map(|one| one.owner.as_ref().map(|owner| owner.pid)).collect();

@@ -44,7 +44,7 @@ fn totals_go_on_and_a_port_that_closed_meanwhile_is_still_there() {
         Coverage::EVERYTHING,
     );
     let mut after = model(&[(80, Some(1), Some(1)), (83, Some(4), Some(0))], Coverage::EVERYTHING);
-    let names = BTreeMap::from([(id(81), "java".into())]);
+    let names = Sorted::from([(id(81), "java".into())]);
     Carried::from_model(&before).add_to(&mut after, &names);
     let expected = [(80, Some(11), Some(3)), (81, Some(3), Some(0)), (83, Some(4), Some(0))];
     assert_eq!(shown(&after), expected);
@@ -62,7 +62,7 @@ fn a_number_that_the_new_plan_does_not_measure_stays_unknown() {
     let before = model(&[(80, Some(10), Some(2)), (81, Some(3), Some(1))], Coverage::EVERYTHING);
     let without_drops = Coverage { established: true, ..Coverage::NOTHING };
     let mut after = model(&[(80, Some(1), None)], without_drops);
-    Carried::from_model(&before).add_to(&mut after, &BTreeMap::new());
+    Carried::from_model(&before).add_to(&mut after, &Sorted::default());
     assert_eq!(shown(&after), [(80, Some(11), None), (81, Some(3), None)]);
 }
 
@@ -71,7 +71,7 @@ fn without_hooks_nothing_that_hooks_counted_is_shown() {
     let before = model(&[(80, Some(10), Some(2))], Coverage::EVERYTHING);
     let mut after = model(&[(80, None, None)], Coverage::NOTHING);
     after.other = None;
-    Carried::from_model(&before).add_to(&mut after, &BTreeMap::new());
+    Carried::from_model(&before).add_to(&mut after, &Sorted::default());
     assert_eq!(shown(&after), [(80, None, None)]);
     assert_eq!(after.other, None);
 }
@@ -82,7 +82,7 @@ fn past_the_budget_of_ports_totals_are_carried_in_the_row_for_others() {
     let carried = Carried::from_model(&model(&ports, Coverage::EVERYTHING));
     assert_eq!(carried.ports.len(), PORT_BUDGET);
     let mut after = model(&[], Coverage::EVERYTHING);
-    carried.add_to(&mut after, &BTreeMap::new());
+    carried.add_to(&mut after, &Sorted::default());
     let beside: u64 = after.ports.iter().filter_map(|port| port.handshakes.established).sum();
     // One of each daemon was counted in that row already.
     assert_eq!(beside + after.other.unwrap().established.unwrap(), 20_000 + 2);

@@ -12,6 +12,7 @@ use super::{Episode, LOSS_EPISODE_NOT_RECORDED, MOST_EPISODES, QUIET, counts::Co
 use crate::{
     model::{Listener, Model, Peaks, Port},
     sample::{Instants, PortId},
+    sorted::Sorted,
 };
 
 /// What is remembered from sample to sample.
@@ -19,7 +20,7 @@ use crate::{
 pub(in crate::model) struct Episodes {
     /// When the last sample with counts was taken; `None` before the first.
     before: Option<Instants>,
-    ports: BTreeMap<PortId, Seen>,
+    ports: Sorted<PortId, Seen>,
     going_on: BTreeMap<PortId, GoingOn>,
     /// The last that have ended, the oldest end first, with when they began.
     ended: VecDeque<(u64, Arc<Episode>)>,
@@ -73,6 +74,7 @@ impl Episodes {
         // Without the hooks' counts nobody knows what was lost, or that nothing was.
         if model.other.is_some() {
             let before = self.before.replace(*taken);
+            self.ports.make_room_for(model.ports.iter().map(|port| port.id), Seen::default);
             for port in &model.ports {
                 self.take_in(port, before.as_ref(), taken);
             }
@@ -86,7 +88,7 @@ impl Episodes {
     fn take_in(&mut self, port: &Port, before: Option<&Instants>, taken: &Instants) {
         let counts = Counts::of(port);
         // A port that was not there had counted nothing.
-        let last = self.ports.entry(port.id).or_default();
+        let Some(last) = self.ports.get_mut(&port.id) else { return };
         let seen = *last;
         *last = Seen { counts: counts.or(&seen.counts), limits: Limits::of(&port.listeners) };
         let Some(before) = before else { return };

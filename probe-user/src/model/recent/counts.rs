@@ -1,4 +1,6 @@
 //! Numbers that are counted over a while, and where in a model their totals are.
+use std::sync::Arc;
+
 use super::{HostCounts, NamespaceCounts};
 use crate::model::{Histogram, Model, Namespace, Port};
 use serde::{Deserialize, Serialize};
@@ -141,14 +143,14 @@ impl RecentCounts {
         let known = port.queues.counts.accept_wait.as_ref()?;
         let counts = self.waits.iter().map(|count| u64::from(*count)).collect();
         // The sum is not remembered: quantiles do not need it.
-        Some(Histogram { upper_bounds: known.upper_bounds.clone(), counts, sum: f64::NAN })
+        Some(Histogram { upper_bounds: Arc::clone(&known.upper_bounds), counts, sum: f64::NAN })
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "differences are taken modulo 2^32")]
 fn waits(port: &Port) -> [u32; WAITS] {
     let mut waits = [0; WAITS];
-    let counts = port.queues.counts.accept_wait.iter().flat_map(|histogram| &histogram.counts);
+    let counts = port.queues.counts.accept_wait.iter().flat_map(|histogram| histogram.counts.iter());
     waits.iter_mut().zip(counts).for_each(|(wait, count)| *wait = *count as u32);
     waits
 }

@@ -53,7 +53,7 @@ fn a_while_goes_back_as_far_as_was_asked_for() {
     }
     let check = |seconds: u64, at_most: u64| {
         let lately = recent.over(seconds);
-        let counted = lately.ports[&id(80)].syn_received;
+        let counted = lately.ports.get(&id(80)).unwrap().syn_received;
         assert!((seconds..=at_most).contains(&counted), "{counted} in {seconds}");
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let counted = counted as f64;
@@ -65,7 +65,7 @@ fn a_while_goes_back_as_far_as_was_asked_for() {
     check(300, 315);
     check(900, 960);
     check(3_540, 3_600);
-    let everything = recent.over(u64::MAX).ports[&id(80)].syn_received;
+    let everything = recent.over(u64::MAX).ports.get(&id(80)).unwrap().syn_received;
     assert!((3_480..=3_660).contains(&everything), "{everything}");
     assert!(recent.stretches.len() < 90, "{}", recent.stretches.len());
 }

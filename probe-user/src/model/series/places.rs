@@ -1,15 +1,12 @@
 //! Which ports have series of their own: at most so many, and those that matter.
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{Handshakes, totals::Totals},
     sample::PortId,
+    sorted::Sorted,
 };
 
 /// A port that had nothing to count for so long gives way.
@@ -41,6 +38,11 @@ impl Activity {
     }
 }
 
+/// Of ports that are alike in all else the first by address has its place first.
+const fn by_address(id: &PortId) -> (u32, IpAddr, u16) {
+    (id.netns, id.address, id.port)
+}
+
 /// A port that wants a place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
@@ -53,7 +55,7 @@ pub(super) struct Candidate {
 /// The ports that have series of their own, each with the time of its last activity.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Places {
-    taken: BTreeMap<PortId, Duration>,
+    taken: Sorted<PortId, Duration>,
 }
 
 impl Places {
@@ -79,15 +81,17 @@ impl Places {
         let may_wait = |candidate: &&Candidate| candidate.activity.is_any() || !is_full;
         let mut waiting: Vec<_> =
             candidates.iter().filter(may_wait).filter(|candidate| !self.has(&candidate.id)).collect();
-        waiting.sort_by_key(|candidate| (Reverse(candidate.activity), candidate.id));
+        waiting.sort_by_key(|candidate| (Reverse(candidate.activity), by_address(&candidate.id)));
         let mut leaving = self.leaving(candidates, now).into_iter();
+        let mut come = Vec::new();
         for candidate in waiting {
-            if self.taken.len() >= limit {
+            if self.taken.len().saturating_add(come.len()) >= limit {
                 let Some(leaver) = leaving.next().filter(|_| candidate.activity.is_any()) else { break };
                 self.taken.remove(&leaver);
             }
-            self.taken.insert(candidate.id, now);
+            come.push(candidate.id);
         }
+        self.taken.make_room_for(come, || now);
     }
 
     /// Takes a place away, whoever waits for it.
@@ -100,11 +104,16 @@ impl Places {
         let idle_since = |candidate: &Candidate| {
             let active = *self.taken.get(&candidate.id)?;
             let patience = if candidate.closed { CLOSED } else { IDLE };
-            (now.saturating_sub(active) >= patience).then_some((!candidate.closed, active, candidate.id))
+            (now.saturating_sub(active) >= patience).then_some((
+                !candidate.closed,
+                active,
+                by_address(&candidate.id),
+                candidate.id,
+            ))
         };
         let mut leaving: Vec<_> = candidates.iter().filter_map(idle_since).collect();
         leaving.sort_unstable();
-        leaving.into_iter().map(|(_, _, id)| id).collect()
+        leaving.into_iter().map(|(.., id)| id).collect()
     }
 }
 
@@ -143,6 +152,15 @@ mod tests {
         check(&[(0, &[(1, 0, 9, false), (2, 0, 0, false), (3, 1, 0, false)])], &[1, 3]);
         check(&[(0, &[(1, 0, 9, false), (2, 0, 10, false), (3, 0, 11, false)])], &[2, 3]);
         check(&[(0, &[(1, 5, 0, false), (2, 6, 0, false), (3, 4, 900, false)])], &[1, 2]);
+    }
+
+    #[test]
+    fn of_ports_that_are_alike_the_first_by_address_has_a_place() {
+        let at = |last, port| PortId { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), ..id(port) };
+        let idle = |id| Candidate { id, activity: Activity::default(), closed: false };
+        let mut places = Places::default();
+        places.assign(&[idle(at(2, 80)), idle(at(1, 81))], 1, Duration::ZERO, true);
+        assert!(places.has(&at(1, 81)) && !places.has(&at(2, 80)));
     }
 
     #[test]

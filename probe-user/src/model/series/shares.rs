@@ -3,16 +3,16 @@
 //! A count belongs to one series: to the port's own if the port had one when it happened, else to `other`.
 //! Series come and go, but no count moves from one to another, so that what Prometheus makes of their increases
 //! is right: it never sees a count twice, and no series that exists goes back.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{model::totals::Totals, sample::PortId};
+use crate::{model::totals::Totals, sample::PortId, sorted::Sorted};
 
 /// The parts of all ports, and the sum that `other` shows.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Shares<T> {
-    ports: BTreeMap<PortId, Share<T>>,
+    ports: Sorted<PortId, Share<T>>,
     /// Everything that was counted in no port's own series.
     other: T,
     /// The kernel side's row for listeners past its budget, when it was read last.
@@ -24,7 +24,7 @@ pub(super) struct Shares<T> {
 impl<T: Totals> Default for Shares<T> {
     fn default() -> Self {
         let (other, kernel_other, moved) = Default::default();
-        Self { ports: BTreeMap::new(), other, kernel_other, moved }
+        Self { ports: Sorted::default(), other, kernel_other, moved }
     }
 }
 
@@ -37,6 +37,12 @@ struct Share<T> {
     /// What the port was counted for and is in the kernel side's row for others by now: totals of closed listeners
     /// past a budget go there. It stays in the two parts, and is taken off that row.
     moved: Option<Box<T>>,
+}
+
+impl<T> Share<T> {
+    const fn new(own: bool) -> Self {
+        Self { own, shown: None, hidden: None, moved: None }
+    }
 }
 
 impl<T: Totals + PartialEq> Share<T> {
@@ -74,8 +80,10 @@ impl<T: Totals + PartialEq> Shares<T> {
     /// in them if they exist already; a new series that began with it would hide it, and one that ends
     /// may not be looked at any more.
     pub(super) fn take_in(&mut self, id: PortId, totals: &T, own: bool) {
-        let new = Share { own, shown: None, hidden: None, moved: None };
-        let share = self.ports.entry(id).or_insert(new);
+        if !self.ports.contains_key(&id) {
+            self.ports.insert(id, Share::new(own));
+        }
+        let Some(share) = self.ports.get_mut(&id) else { return };
         let stays = share.own == own && share.is_idle(totals);
         if stays && (own || self.other.knows_all_of(totals)) {
             return;
@@ -246,7 +254,7 @@ mod tests {
     fn only_what_changes_sides_takes_memory_for_both() {
         let mut shares = Shares::<Option<u64>>::default();
         let parts = |shares: &Shares<Option<u64>>| {
-            let share = &shares.ports[&id(0)];
+            let share = shares.ports.get(&id(0)).unwrap();
             [share.shown.as_deref().copied().flatten(), share.hidden.as_deref().copied().flatten()]
         };
         shares.take_in(id(0), &Some(5), true);

@@ -25,7 +25,7 @@ fn listener() -> TcpListener {
 }
 
 /// Reads until no scan is under way.
-fn read(reader: &mut OwnerReader, hints: &[ListenerHint], now: Duration) -> BTreeMap<u64, Arc<OwnerSample>> {
+fn read(reader: &mut OwnerReader, hints: &[ListenerHint], now: Duration) -> Sorted<u64, Arc<OwnerSample>> {
     loop {
         let owners = reader.read(hints, now, &mut Vec::new());
         if reader.scan.is_none() {
@@ -34,7 +34,7 @@ fn read(reader: &mut OwnerReader, hints: &[ListenerHint], now: Duration) -> BTre
     }
 }
 
-fn pid_of(owners: &BTreeMap<u64, Arc<OwnerSample>>, hint: &ListenerHint) -> Option<u32> {
+fn pid_of(owners: &Sorted<u64, Arc<OwnerSample>>, hint: &ListenerHint) -> Option<u32> {
     owners.get(&hint.inode).map(|owner| owner.pid)
 }
 
@@ -43,7 +43,7 @@ fn the_owner_of_a_socket_of_this_process_is_this_process() {
     let listener = listener();
     let hint = hint(&listener);
     let owners = read(&mut OwnerReader::default(), &[hint], Duration::ZERO);
-    let owner = &owners[&hint.inode];
+    let owner = owners.get(&hint.inode).unwrap();
     assert_eq!(owner.pid, process::id());
     assert!(owner.user.is_some());
 }
@@ -177,7 +177,7 @@ fn what_nobody_holds_is_looked_for_less_and_less_often() {
     let mut pauses = Vec::new();
     for _ in 0..8 {
         assert!(read(&mut reader, &[nobodys], now).is_empty());
-        let next = reader.sockets[&u64::MAX].scan_at;
+        let next = reader.sockets.get(&u64::MAX).unwrap().scan_at;
         pauses.push((next - now).as_secs());
         // The pace has its own say.
         now = next.max(reader.scans.not_before);

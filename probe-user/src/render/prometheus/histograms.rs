@@ -1,18 +1,18 @@
 //! Histograms, and which of their buckets have series: those of every port are a good part of what a host costs Prometheus.
 use prometheus::proto::{Bucket, Histogram as Distribution};
 
-use super::{Exposition, labelled};
+use super::{Exposition, Identity};
 use crate::{
     metrics::{Metric, catalogue},
     model::Histogram,
 };
 
 impl Exposition {
-    pub(super) fn add_histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram) {
+    pub(super) fn add_histogram(&mut self, metric: &'static Metric, port: Identity, histogram: &Histogram) {
         let mut below = 0_u64;
         let mut buckets = Vec::new();
         // The last bucket, which has no bound, is the count: the encoder writes it.
-        for (bound, count) in histogram.upper_bounds.iter().zip(&histogram.counts) {
+        for (bound, count) in histogram.upper_bounds.iter().zip(histogram.counts.iter()) {
             below = below.wrapping_add(*count);
             if has_series(metric, *bound) {
                 let mut bucket = Bucket::default();
@@ -25,9 +25,7 @@ impl Exposition {
         distribution.set_bucket(buckets);
         distribution.set_sample_sum(histogram.sum);
         distribution.set_sample_count(histogram.count());
-        let mut sample = labelled(metric, labels);
-        sample.set_histogram(distribution);
-        self.push(metric, sample);
+        self.families.add_distribution(metric, port, distribution);
     }
 }
 
