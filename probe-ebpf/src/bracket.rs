@@ -97,13 +97,17 @@ pub(crate) fn listener(state: &CpuState) -> Option<KernelPointer> {
     (state.listener > NOT_A_HANDSHAKE).then_some(state.listener as KernelPointer)
 }
 
-/// The row of the listener in the bracket, which is that of a packet whose beginning was not watched if there is none yet.
+/// The row of a listener: the one in the bracket, if it is that.
+#[inline(always)]
+pub(crate) fn row_for<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
+    if state.listener == listener as u64 { state.row } else { row_of::<R>(state, listener) }
+}
+
+/// The same, noted for a bracket whose beginning was not watched. Its end has to come.
 #[inline(always)]
 pub(crate) fn row_in_bracket<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
-    if state.listener != listener as u64 {
-        state.row = row_of::<R>(state, listener);
-        state.listener = listener as u64;
-    }
+    state.row = row_for::<R>(state, listener);
+    state.listener = listener as u64;
     state.row
 }
 
@@ -162,16 +166,17 @@ pub(crate) fn close<R: KernelRead>(
     Some(Closed { listener, counters, row, dropped: gained.is_drop() })
 }
 
-/// The same of a SYN or a last ACK whose beginning was not watched. `counters`: the totals of the listener in the bracket.
+/// The same of a SYN or a last ACK whose beginning was not watched. `row` and `counters`: the listener's.
 #[inline(always)]
 pub(crate) fn at_end<R: KernelRead>(
     state: &mut CpuState,
-    counters: *mut HandshakeCounters,
+    (row, counters): (u32, *mut HandshakeCounters),
     stage: Stage,
     packet: &Packet,
     suspicion: Suspicion,
 ) {
     state.listener = NO_LISTENER;
+    state.row = row;
     let gained = if counters_are_read() {
         gained_at_end::<R>(state, packet, stage, suspicion).or_else(unreadable)
     } else if suspicion == Suspicion::None {

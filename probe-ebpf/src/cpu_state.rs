@@ -93,8 +93,8 @@ pub(crate) struct Entering {
     pub(crate) row: u32,
     /// The child's `skc_hash`.
     pub(crate) hash: u32,
-    /// Not 0: it is made of a SYN (TCP Fast Open) or a cookie, within the bracket of that.
-    pub(crate) within_bracket: u64,
+    /// Not 0: it is made of a SYN (TCP Fast Open), which is answered once it is there.
+    pub(crate) answers_syn: u64,
 }
 
 /// No bracket is open.

@@ -36,20 +36,21 @@ fn established(counters: Option<*mut HandshakeCounters>) {
 /// A child is about to be put in the accept queue.
 ///
 /// Where the function that makes the child is watched, this is called from there: between the two nothing
-/// else happens on this CPU. `within_bracket`: it is not made for a queued request.
+/// else happens on this CPU. `answers_syn`: it is made of a SYN
+/// (TCP Fast Open).
 #[inline(always)]
 pub(super) fn child_enters<R: KernelRead>(
     state: &mut CpuState,
     listener: KernelPointer,
     row: u32,
     child: KernelPointer,
-    within_bracket: bool,
+    answers_syn: bool,
 ) {
     forget_entering(state);
     let (now, hash) = (accept_queue::now_if_watched(), accept_queue::hash_of::<R>(child));
     let child = child as u64;
-    let within_bracket = u64::from(within_bracket);
-    state.entering = Entering { listener: listener as u64, child, now, row, hash, within_bracket };
+    let answers_syn = u64::from(answers_syn);
+    state.entering = Entering { listener: listener as u64, child, now, row, hash, answers_syn };
     accept_queue::begins_to_wait(hash, child, row, now);
 }
 
@@ -79,8 +80,8 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
         return;
     }
     state.entering.child = 0;
-    if state.entering.within_bracket != 0 {
-        // TCP Fast Open: its SYN is answered, though it is not in the SYN queue.
+    if state.entering.answers_syn != 0 {
+        // Though it is not in the SYN queue.
         state.answered = Answered::Queued as u32;
     }
     established(counters_in(state.entering.row));
@@ -140,6 +141,7 @@ fn child_is_added<R: KernelRead>(listener: KernelPointer, child: KernelPointer) 
     if state::<R>(child) == Some(TCP_SYN_RECV) {
         // Else it is known already, from where it was made or from the outer function.
         if state_of_cpu.entering.child != child as u64 {
+            // Of a cookie as well: the bracket around it is closed before the next SYN.
             child_enters::<R>(state_of_cpu, listener, row, child, true);
         }
     } else {

@@ -81,11 +81,11 @@ fn syn_done_unless_passed_on() {
 #[inline(always)]
 fn syn_handled(packet: &Packet) {
     let Some(state) = cpu_state() else { return };
-    let row = bracket::row_in_bracket::<Direct>(state, packet.listener);
+    let row = bracket::row_for::<Direct>(state, packet.listener);
     let Some(counters) = counters_in(row) else { return };
     add_in_softirq!(counters, syn_received, 1);
     let suspicion = suspicion::<Direct>(state, packet.listener);
-    bracket::at_end::<Direct>(state, counters, Stage::Syn, packet, suspicion);
+    bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, suspicion);
 }
 
 /// The same at a function that may pass the packet on.

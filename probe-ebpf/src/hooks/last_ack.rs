@@ -18,17 +18,19 @@ use crate::{
     settings::global,
 };
 
-/// A child socket is asked for. It is for a queued request, unless a bracket is open around the same packet: that of a
-/// SYN with TCP Fast Open, or of a cookie.
+/// A child socket is asked for. It is for a queued request, unless a bracket is open around the same packet, that of a
+/// cookie, or it is for a SYN with TCP Fast Open.
 ///
 /// `struct sock *tcp_v4_syn_recv_sock(const struct sock *sk, struct sk_buff *skb, struct request_sock *req,
 /// struct dst_entry *dst, struct request_sock *req_unhash, bool *own_req)`, a seventh argument
 /// `opt_child_init` from 6.20 and in stable trees (6.1.192, 6.18.44). MPTCP's `subflow_syn_recv_sock()` calls it as well.
 #[inline(always)]
-fn child_asked(packet: &Packet) {
+fn child_asked(packet: &Packet, by_fast_open: bool) {
     let Some(state) = cpu_state() else { return };
-    if bracket::listener(state).is_some() && state.skb == packet.skb as u64 {
+    if by_fast_open || bracket::listener(state).is_some() && state.skb == packet.skb as u64 {
         state.asked = Asked::WithinBracket as u32;
+        // Of a SYN that a trampoline sees nothing is noted yet.
+        let _row = bracket::row_in_bracket::<Probed>(state, packet.listener);
     } else {
         state.asked = Asked::ByRequest as u32;
         let _totals = bracket::open::<Probed>(state, Stage::LastAck, packet);
@@ -61,22 +63,29 @@ fn child_made_or_refused(child: KernelPointer) {
     }
 }
 
-/// A child socket was asked for, and made or not: all that a trampoline has to see. `unhashed`: the request that it takes
-/// the place of; none within the bracket of a SYN with TCP Fast Open, or of a cookie.
+/// Whether a child is made of a SYN: `tcp_fastopen_create_child()` alone has neither a route for it nor a request that it takes
+/// the place of. Of a cookie there is a route only (`tcp_get_cookie_sock()`).
 #[inline(always)]
-fn child_handled(packet: &Packet, unhashed: u64, child: KernelPointer) {
+fn is_fast_open(route: u64, unhashed: u64) -> bool {
+    !is_something(route) && !is_something(unhashed)
+}
+
+/// A child socket was asked for, and made or not: all that a trampoline has to see. `route` and `unhashed`: the arguments
+/// `dst` and `req_unhash`.
+#[inline(always)]
+fn child_handled(packet: &Packet, route: u64, unhashed: u64, child: KernelPointer) {
     let Some(state) = cpu_state() else { return };
-    let row = bracket::row_in_bracket::<Direct>(state, packet.listener);
+    let row = bracket::row_for::<Direct>(state, packet.listener);
     let Some(counters) = counters_in(row) else { return };
-    let (made, within_bracket) = (is_something(child as u64), !is_something(unhashed));
-    if within_bracket {
+    let (made, by_fast_open) = (is_something(child as u64), is_fast_open(route, unhashed));
+    if is_something(unhashed) {
+        bracket::at_end::<Direct>(state, (row, counters), Stage::LastAck, packet, suspicion(made));
+    } else if by_fast_open {
         state.child_refused = u32::from(!made);
-    } else {
-        bracket::at_end::<Direct>(state, counters, Stage::LastAck, packet, suspicion(made));
     }
     last_ack_done::<Direct>(counters, packet.listener, made);
     if made {
-        child_enters::<Direct>(state, packet.listener, row, child, within_bracket);
+        child_enters::<Direct>(state, packet.listener, row, child, by_fast_open);
     }
 }
 
@@ -119,20 +128,20 @@ pub(super) fn from_caller(closed: &Closed, child_made: bool) {
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_6(ctx: FExitContext) -> i32 {
-    child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(6));
+    child_handled(&packet_of_request!(ctx), ctx.arg(3), ctx.arg(4), ctx.arg(6));
     0
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 fn fexit_tcp_v4_syn_recv_sock_7(ctx: FExitContext) -> i32 {
-    child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(7));
+    child_handled(&packet_of_request!(ctx), ctx.arg(3), ctx.arg(4), ctx.arg(7));
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_6(ctx: FExitContext) -> i32 {
     if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(6));
+        child_handled(&packet_of_request!(ctx), ctx.arg(3), ctx.arg(4), ctx.arg(6));
     }
     0
 }
@@ -140,15 +149,20 @@ fn fexit_tcp_v6_syn_recv_sock_6(ctx: FExitContext) -> i32 {
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 fn fexit_tcp_v6_syn_recv_sock_7(ctx: FExitContext) -> i32 {
     if !is_passed_on::<Direct>(ctx.arg(1)) {
-        child_handled(&packet_of_request!(ctx), ctx.arg(4), ctx.arg(7));
+        child_handled(&packet_of_request!(ctx), ctx.arg(3), ctx.arg(4), ctx.arg(7));
     }
     0
+}
+
+#[inline(always)]
+fn by_fast_open(ctx: &ProbeContext) -> bool {
+    matches!((ctx.arg(3), ctx.arg(4)), (Some(route), Some(unhashed)) if is_fast_open(route, unhashed))
 }
 
 #[kprobe(function = "tcp_v4_syn_recv_sock")]
 fn kprobe_tcp_v4_syn_recv_sock(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        child_asked(&Packet { listener, skb, request });
+        child_asked(&Packet { listener, skb, request }, by_fast_open(&ctx));
     }
     0
 }
@@ -164,7 +178,7 @@ fn kprobe_tcp_v6_syn_recv_sock(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb), Some(request)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2))
         && !is_passed_on::<Probed>(skb)
     {
-        child_asked(&Packet { listener, skb, request });
+        child_asked(&Packet { listener, skb, request }, by_fast_open(&ctx));
     }
     0
 }
