@@ -51,6 +51,9 @@ struct Limit {
     workload: String,
     at_most: f64,
     of: Measure,
+    /// Kernels on which it is known to be broken.
+    #[serde(default)]
+    not_met_on: Vec<String>,
 }
 
 /// What a limit is a number of.
@@ -142,12 +145,19 @@ impl Budgets {
     /// What is dearer than it may be, a line each.
     pub(super) fn complaints(&self, report: &Report) -> Vec<String> {
         let mut complaints: Vec<String> =
-            self.limits.iter().filter_map(|limit| broken(limit, report)).collect();
+            self.limits.iter().filter_map(|limit| limit.complaint(report)).collect();
         match self.recorded.get(&report.kernel) {
             Some(recorded) => complaints.extend(self.rises(recorded, report)),
             None => complaints.push("no figures are recorded (remedy: --record)".to_owned()),
         }
         complaints.iter().map(|complaint| format!("{}: {complaint}", report.kernel)).collect()
+    }
+
+    /// The limits that are known to be broken, and are, a line each.
+    pub(super) fn known(&self, report: &Report) -> Vec<String> {
+        let known = self.limits.iter().filter(|limit| limit.not_met_on.contains(&report.kernel));
+        let broken = known.filter_map(|limit| broken(limit, report));
+        broken.map(|line| format!("{}: not met yet: {line}", report.kernel)).collect()
     }
 
     fn rises(&self, recorded: &Recorded, report: &Report) -> Vec<String> {
@@ -206,13 +216,28 @@ impl Budgets {
     }
 }
 
+impl Limit {
+    /// What is wrong with it: it is broken, or it is met where that was not expected any more.
+    fn complaint(&self, report: &Report) -> Option<String> {
+        let Self { watcher, workload, at_most, .. } = self;
+        match (broken(self, report), self.not_met_on.contains(&report.kernel)) {
+            (Some(broken), false) => Some(broken),
+            (None, true) if report.extra(watcher, workload).is_some() => Some(format!(
+                "{watcher}, {workload}: the limit {at_most} is met by now (remedy: take {} out of not_met_on)",
+                report.kernel
+            )),
+            _ => None,
+        }
+    }
+}
+
 fn above(figure: f64, percent: f64) -> f64 {
     (figure.max(0.0) * percent).mul_add(0.01, figure)
 }
 
 /// What a limit says of a report that breaks it. What was not measured breaks nothing: who is missing is told otherwise.
 fn broken(limit: &Limit, report: &Report) -> Option<String> {
-    let Limit { watcher, workload, at_most, of } = limit;
+    let Limit { watcher, workload, at_most, of, .. } = limit;
     let extra = report.extra(watcher, workload)?;
     let measure = || report.extra(ONE_LINER, ACCEPTED);
     let (figure, unit) = match of {
@@ -296,6 +321,20 @@ mod tests {
         assert_eq!(budgets().complaints(&report(1000.0, 100.0, 200)), [""; 0]);
         // 5 % and 30 instructions more.
         assert_eq!(budgets().complaints(&report(1079.0, 134.0, 209)), [""; 0]);
+    }
+
+    #[test]
+    fn a_limit_that_is_known_to_be_broken_is_told_until_it_is_met() {
+        let known = BY_HAND.replace("at_most = 400\n", "at_most = 400\nnot_met_on = [\"6.1\"]\n");
+        let recorded = BTreeMap::from([("6.1".to_owned(), Recorded::default())]);
+        let check = |dropped: f64, expected_known: &[&str], expected: &[&str]| {
+            let budgets: Budgets = toml::from_str(&with_recorded(&known, &recorded).unwrap()).unwrap();
+            assert_eq!(budgets.known(&report(1000.0, dropped, 200)), expected_known);
+            assert_eq!(budgets.complaints(&report(1000.0, dropped, 200)), expected);
+        };
+        check(450.0, &["6.1: not met yet: ours, syn_dropped: 450.00 instructions, 400 is the limit"], &[]);
+        let met = "6.1: ours, syn_dropped: the limit 400 is met by now (remedy: take 6.1 out of not_met_on)";
+        check(400.0, &[], &[met]);
     }
 
     #[test]

@@ -86,8 +86,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 fn check(reports: &[Report]) -> Result<()> {
     let budgets = budgets::read()?;
     let complaints: Vec<String> = reports.iter().flat_map(|report| budgets.complaints(report)).collect();
-    for complaint in &complaints {
-        println!("bench: {complaint}");
+    let known = reports.iter().flat_map(|report| budgets.known(report));
+    for line in known.chain(complaints.iter().cloned()) {
+        println!("bench: {line}");
     }
     if complaints.is_empty() { Ok(()) } else { Err(AlreadyReported.into()) }
 }
