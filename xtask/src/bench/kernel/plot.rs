@@ -85,6 +85,7 @@ fn bars(
         .y_labels(names.len())
         .y_label_formatter(&name)
         .x_labels(5)
+        .x_label_formatter(&|instructions| format!("{instructions:.0}"))
         .draw()?;
     chart.draw_series((0..rows).rev().zip(costs).filter_map(|(row, cost)| {
         let corners = [
