@@ -70,6 +70,15 @@ pub(crate) enum Answered {
     ByCookie = 2,
 }
 
+/// The place of what lies at an address, of a number of places that is a power of two. The highest bits of the product
+/// depend on all others; the lowest of an address are the same everywhere.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "only the highest bits are left, which are a place")]
+pub(crate) const fn place_among<const PLACES: usize>(address: u64) -> usize {
+    let product = address.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product >> (u64::BITS - PLACES.trailing_zeros())) as usize & (PLACES - 1)
+}
+
 /// A call that asks for a child socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {

@@ -14,7 +14,7 @@ use probe_common::{
 
 use crate::{
     count::lose,
-    cpu_state::{CpuState, ROW_HINTS, as_number},
+    cpu_state::{CpuState, ROW_HINTS, as_number, place_among},
     kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
     settings::global,
     shared_maps::{ACCEPT_QUEUE, FREE_ROWS, HANDSHAKE, LISTEN_CALLS, LISTENER_ROWS, LISTENERS, PORT_ROWS},
@@ -58,9 +58,7 @@ fn place_of(row: u32) -> u32 {
 pub(crate) fn row_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
     let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
     let socket = as_number(state, listener);
-    // Sockets lie at multiples of 64; the highest bits of the product depend on all others.
-    let hint = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize & (ROW_HINTS - 1);
-    let Some(place) = state.row_hints.get_mut(hint) else { return OTHER_ROW };
+    let Some(place) = state.row_hints.get_mut(place_among::<ROW_HINTS>(socket)) else { return OTHER_ROW };
     if !is_row_of(*place, socket, port) {
         *place = find_row::<R>(listener, port);
     }

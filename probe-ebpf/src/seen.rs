@@ -1,7 +1,7 @@
 //! What the kernel's counters were when this CPU last looked at them, by network namespace.
 use crate::{
     bracket::Suspicion,
-    cpu_state::CpuState,
+    cpu_state::{CpuState, place_among},
     kernel_counters::{Gained, KernelCounters},
     kernel_read::{KernelPointer, KernelRead},
     packet::Stage,
@@ -22,9 +22,7 @@ pub(crate) const NAMESPACES: usize = 32;
 /// The place of the counters that are `here`.
 #[inline(always)]
 fn place(state: &mut CpuState, here: KernelPointer) -> Option<&mut Seen> {
-    // The highest bits of the product depend on all others.
-    let place = ((here as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize & (NAMESPACES - 1);
-    state.seen.get_mut(place)
+    state.seen.get_mut(place_among::<NAMESPACES>(here as u64))
 }
 
 /// Whether it is known what the counters were at the end of the last bracket.
