@@ -13,7 +13,7 @@ use super::{
         half_open::HalfOpen,
         sockets::{Client, IPV4, Listener, connect_all, connect_in_turn},
         verdicts::{Verdicts, wait_for_verdict},
-        wait::{pause_for, wait_until},
+        wait::{ensure, pause_for, wait_until},
     },
 };
 
@@ -146,21 +146,43 @@ pub(crate) fn one_member_that_is_full_is_told_from_a_group_that_is(setup: &Setup
     };
     let (uneven, even) = (open(), open());
     let address_of = |group: &[Listener]| group.first().expect("a member").address;
-    let mut clients = Vec::new();
-    wait_until("a member overflows", || {
-        clients.push(Client::connect(&bench.namespace, address_of(&uneven)));
-        uneven.iter().skip(1).for_each(|member| while member.accept_one() {});
-        let overflows = bench.kernel().listen_overflows;
-        if overflows > 2 { Ok(()) } else { Err(format!("{overflows} overflows")) }
-    });
+    let mut clients = fill_the_first(&bench, &uneven);
     let verdicts = || bench.verdicts_on(address_of(&uneven));
     if bench.full() {
         let title = wait_for_verdict(RULE, "losing", verdicts);
         assert_eq!(title, "1 of 4 listeners of the port overflow while 3 have room");
     }
     clients.extend(connect_all(&bench.namespace, address_of(&even), 100));
-    wait_for_verdict("clamped_by_application", "losing", || bench.verdicts_on(address_of(&even)));
-    bench.verdicts_on(address_of(&even)).lack(RULE).expect("all are full");
+    let verdicts = || bench.verdicts_on(address_of(&even));
+    wait_for_verdict("clamped_by_application", "losing", verdicts);
+    // Looked at in the midst of it, some members are full already and others are not.
+    wait_until("all are full", || verdicts().lack(RULE));
+}
+
+/// Connects until the first member has refused three, while the others accept each connection
+/// before the next one comes: no two ever wait in one of their queues.
+fn fill_the_first(bench: &Bench, group: &[Listener]) -> Vec<Client> {
+    let (first, others) = group.split_first().expect("a member");
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    while refused < 3 {
+        let overflows = bench.kernel().listen_overflows;
+        let length = first.queue_length(&bench.namespace);
+        let client = Client::connect(&bench.namespace, first.address);
+        let is_refused = wait_until("a connection in a queue, or refused", || {
+            // Of the whole port: the others' queues are empty before.
+            let now = first.queue_length(&bench.namespace);
+            let is_refused = bench.kernel().listen_overflows > overflows;
+            ensure(is_refused || now > length, || format!("{now} connections wait")).map(|()| is_refused)
+        });
+        refused += u32::from(is_refused);
+        others.iter().for_each(|member| while member.accept_one() {});
+        // Whoever is refused must not come again by itself.
+        if !is_refused {
+            waiting.push(client);
+        }
+    }
+    waiting
 }
 
 /// A flood of SYNs meets a queue without cookies, then one with them.
