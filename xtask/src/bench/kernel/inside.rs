@@ -126,50 +126,42 @@ impl Bench {
             self.traffic.batch(workload)?;
             let before = programs::work(&running.before);
             self.traffic.batch(workload)?;
-            say_runs(watcher, workload, &before, &programs::work(&running.before));
+            say_runs(watcher, workload, &before, programs::work(&running.before));
         }
         programs::keep_statistics(false)?;
         running.stop()
     }
 
-    /// Connections to some of many listeners, without and with the watcher.
+    /// Connections to some of many listeners: what the watcher's programs do for one of them. What the rest of the kernel
+    /// does has modes of its own that last for a batch, more than half a thousand instructions apart on 5.10.
     fn growth(&mut self, watcher: &Watcher, count: u16, rounds: u32) -> Result<()> {
         let crowd = Crowd::open(count)?;
         for _ in 0..rounds {
-            self.crowd(NOTHING, count, &crowd)?;
             let running = Running::start(watcher, &self.traffic)?;
-            self.crowd(watcher.name, count, &crowd)?;
+            programs::keep_statistics(true)?;
+            crowd.batch()?;
+            let before = programs::work(&running.before);
+            crowd.batch()?;
+            let work = programs::since(&before, programs::work(&running.before));
+            programs::keep_statistics(false)?;
+            #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 instructions")]
+            let all = work.values().map(|work| work.nanoseconds as f64).sum::<f64>();
+            let instructions = all / Traffic::size(Workload::Accepted);
+            let (watcher, workload) = (watcher.name.to_owned(), growth_name(count));
+            Line::OfPrograms { watcher, workload, instructions }.say();
             running.stop()?;
         }
-        self.crowd(NOTHING, count, &crowd)
-    }
-
-    fn crowd(&mut self, watcher: &str, count: u16, crowd: &Crowd) -> Result<()> {
-        crowd.batch()?;
-        let batches = (0..BATCHES).map(|_| crowd.batch()).collect::<Result<_>>()?;
-        self.say(watcher, &growth_name(count), batches);
-        self.slot += 1;
         Ok(())
     }
 }
 
-fn say_runs(
-    watcher: &Watcher,
-    workload: Workload,
-    before: &BTreeMap<u32, Work>,
-    after: &BTreeMap<u32, Work>,
-) {
-    for (program, work) in after {
-        let old = before.get(program).copied().unwrap_or_default();
-        let runs = work.runs.saturating_sub(old.runs);
-        if runs == 0 {
-            continue;
-        }
+fn say_runs(watcher: &Watcher, workload: Workload, before: &BTreeMap<u32, Work>, after: BTreeMap<u32, Work>) {
+    for (program, work) in programs::since(before, after) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 instructions")]
-        let (runs, nanoseconds) = (runs as f64, work.nanoseconds.saturating_sub(old.nanoseconds) as f64);
+        let (runs, nanoseconds) = (work.runs as f64, work.nanoseconds as f64);
         Line::Runs {
             watcher: watcher.name.to_owned(),
-            program: *program,
+            program,
             workload: workload.name().to_owned(),
             runs: runs / Traffic::size(workload),
             instructions: nanoseconds / runs,

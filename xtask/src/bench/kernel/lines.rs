@@ -19,6 +19,8 @@ pub(super) enum Line {
     Program(Program),
     /// What a program did for each connection or packet of a workload.
     Runs { watcher: String, program: u32, workload: String, runs: f64, instructions: f64 },
+    /// What all programs of a watcher together did for each connection of a workload.
+    OfPrograms { watcher: String, workload: String, instructions: f64 },
 }
 
 /// A program of a watcher, as the kernel tells of it; what an old kernel does not tell is absent.

@@ -38,6 +38,17 @@ pub(super) fn work(except: &BTreeSet<u32>) -> BTreeMap<u32, Work> {
         .collect()
 }
 
+/// What was done since then, by those programs that ran at all.
+pub(super) fn since(before: &BTreeMap<u32, Work>, mut after: BTreeMap<u32, Work>) -> BTreeMap<u32, Work> {
+    for (program, work) in &mut after {
+        let old = before.get(program).copied().unwrap_or_default();
+        work.runs = work.runs.saturating_sub(old.runs);
+        work.nanoseconds = work.nanoseconds.saturating_sub(old.nanoseconds);
+    }
+    after.retain(|_, work| work.runs > 0);
+    after
+}
+
 /// Describes all programs but those.
 pub(super) fn describe(watcher: &str, except: &BTreeSet<u32>) -> Vec<Program> {
     // The kernel itself keeps 15 letters of a name; the whole one is in the program's BTF.
@@ -94,5 +105,13 @@ mod tests {
         assert_eq!(names.get(&4).map(String::as_str), Some("kprobe_tcp_conn_request"));
         assert!(!names.contains_key(&5));
         assert!(names_in("Error: no such thing").is_err());
+    }
+
+    #[test]
+    fn only_what_was_done_since_counts() {
+        let work = |runs, nanoseconds| Work { runs, nanoseconds };
+        let before = BTreeMap::from([(1, work(5, 500)), (2, work(3, 30))]);
+        let after = BTreeMap::from([(1, work(7, 900)), (2, work(3, 30)), (4, work(1, 10))]);
+        assert_eq!(since(&before, after), BTreeMap::from([(1, work(2, 400)), (4, work(1, 10))]));
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Watched {
     pub(super) ready: Option<Spread>,
     /// The instructions of it that were its own.
     pub(super) busy: Option<Spread>,
-    /// Instructions above those without anybody.
+    /// Instructions above those without anybody; of the workloads with many listeners those of its programs.
     pub(super) extra: Figures,
 }
 
@@ -110,6 +110,7 @@ fn names(lines: &[Line]) -> Vec<String> {
 
 fn watched(name: &str, lines: &[Line], slots: &Slots<'_>) -> Watched {
     let (mut ready, mut on_processor) = (Vec::new(), Vec::new());
+    let mut of_programs: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
     let mut failed = None;
     for line in lines {
         match line {
@@ -118,12 +119,18 @@ fn watched(name: &str, lines: &[Line], slots: &Slots<'_>) -> Watched {
                 on_processor.push(*busy);
             }
             Line::Failed { watcher, reason } if watcher == name => failed = Some(reason.clone()),
+            Line::OfPrograms { watcher, workload, instructions } if watcher == name => {
+                of_programs.entry(workload).or_default().push(*instructions);
+            }
             _ => {}
         }
     }
     let (ready, busy) = (Spread::of(&ready), Spread::of(&on_processor));
     // What it did before it failed may have been nothing.
-    let extra = if failed.is_some() { Figures::new() } else { slots.extra(name) };
+    let mut extra = if failed.is_some() { Figures::new() } else { slots.extra(name) };
+    extra.extend(
+        of_programs.into_iter().filter_map(|(workload, all)| Some((workload.clone(), Spread::of(&all)?))),
+    );
     Watched { name: name.to_owned(), failed, ready, busy, extra }
 }
 
@@ -243,6 +250,17 @@ mod tests {
         let report = Report::of("6.1", "", &[batches(0, NOTHING, &[1.0]), batches(1, "a", &[1.0]), failed]);
         assert_eq!(report.watchers[0].failed.as_deref(), Some("no"));
         assert!(report.watchers[0].extra.is_empty());
+    }
+
+    #[test]
+    fn what_programs_do_while_many_listen_is_compared_with_nothing() {
+        let of_programs = |watcher: &str, instructions| {
+            let (watcher, workload) = (watcher.to_owned(), growth_name(100));
+            Line::OfPrograms { watcher, workload, instructions }
+        };
+        let lines =
+            [batches(0, "a", &[1.0]), of_programs("a", 30.0), of_programs("a", 20.0), of_programs("b", 1.0)];
+        assert_eq!(Report::of("6.1", "", &lines).extra("a", "accepted, 100 listeners"), Some(25.0));
     }
 
     #[test]

@@ -75,15 +75,18 @@ fn with_quartiles(spread: &Spread, sign: &str) -> String {
 fn growth(report: &Report) -> Table {
     let mut head = vec!["watched by".to_owned()];
     head.extend(GROWTH.map(|count| format!("{} listeners", whole(f64::from(count)))));
-    let row = |name: &str, figures: &Figures, sign: &str| {
-        let mut row = vec![name.to_owned()];
-        row.extend(GROWTH.map(|count| cell(figures, &growth_name(count), sign)));
+    let measured = report.watchers.iter().filter(|watched| watched.extra.contains_key(&growth_name(1)));
+    let row = |watched: &Watched| {
+        let mut row = vec![watched.name.clone()];
+        row.extend(GROWTH.map(|count| cell(&watched.extra, &growth_name(count), "")));
         row
     };
-    let mut rows = vec![row(NOTHING, &report.bare, "")];
-    let measured = report.watchers.iter().filter(|watched| watched.extra.contains_key(&growth_name(1)));
-    rows.extend(measured.map(|watched| row(&watched.name, &watched.extra, "+")));
-    Table { title: title(report, "instructions per accepted connection while many listen"), head, rows }
+    let rows = measured.map(row).collect();
+    Table {
+        title: title(report, "instructions of its programs per accepted connection while many listen"),
+        head,
+        rows,
+    }
 }
 
 fn starts(report: &Report) -> Table {
