@@ -23,8 +23,19 @@ pub(super) fn tell(figures: &Figures, run: &Run, arguments: &Arguments) -> Resul
         "{} rounds, {} threads; {} more were left out because a connection waited for a timer of the kernel.",
         figures.rounds, run.threads, figures.disturbed
     );
+    if leaves_softirqs_out(figures) {
+        println!(
+            "This kernel leaves softirqs out of a thread's CPU time: go by connections that nothing interrupts."
+        );
+    }
     let document = json!({ "machine": stage::machine(), "run": run, "figures": figures });
     stage::write_figures("native", &document)
+}
+
+/// With CONFIG_IRQ_TIME_ACCOUNTING the time in which packets are received is no thread's, and it is there that programs run.
+/// It is a third of a connection's at least, and an undisturbed one is on a processor all the time.
+fn leaves_softirqs_out(figures: &Figures) -> bool {
+    figures.cpu.without < 0.8 * figures.undisturbed.without
 }
 
 fn rows(figures: &Figures, widest: f64) -> Vec<Vec<String>> {
@@ -90,5 +101,18 @@ mod tests {
         check(Some((1.11, 1.15)), "1.150 (1.110..1.150) times, 1.1 are allowed");
         check(Some((1.09, 1.15)), "");
         check(Some((0.99, 1.01)), "");
+    }
+
+    #[test]
+    fn a_thread_that_is_charged_too_little_shows() {
+        let check = |cpu: f64, undisturbed: f64, expected: bool| {
+            let compared = |without| Compared { without, ..Compared::default() };
+            let figures =
+                Figures { cpu: compared(cpu), undisturbed: compared(undisturbed), ..Figures::default() };
+            assert_eq!(leaves_softirqs_out(&figures), expected, "{cpu} {undisturbed}");
+        };
+        check(38.4, 36.5, false);
+        check(36.0, 38.0, false);
+        check(20.0, 36.5, true);
     }
 }
