@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Arguments;
 use crate::bench::netstat;
 use crate::bench::process::CpuClock;
-use crate::bench::spread::median;
+use crate::bench::spread::{Interval, interval};
 use crate::bench::stage;
 use crate::bench::traffic::{Client, FIRST_PORT, Flood, Full, Server, listen};
 use crate::daemon::Daemon;
@@ -62,10 +62,15 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// How much more of a CPU it is than another's, the median of turns that came one after the other.
-    pub(super) fn above(&self, other: &Self) -> f64 {
+    /// How much more of a CPU it is than another's, by the turns that came one after the other.
+    pub(super) fn above(&self, other: &Self) -> Option<Interval> {
         let each = self.cpu.iter().zip(&other.cpu).map(|(own, other)| own - other);
-        median(&each.collect::<Vec<_>>())
+        interval(&each.collect::<Vec<_>>())
+    }
+
+    /// What floods stand beside.
+    pub(super) fn is_trickle(&self) -> bool {
+        self.kind == Kind::Connections && self.per_second <= 1.0
     }
 
     pub(super) const fn is_flood(&self) -> bool {
@@ -88,7 +93,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// What a change brings about by itself, such as the first reading of the SYN queues, is over, and the SYN queue is full.
 const BEGIN: Duration = Duration::from_millis(1_500);
 /// How often each has its turn, one after the other: what else the machine does is in all of them alike.
-const TURNS: u32 = 5;
+/// Of fewer than six there is no interval.
+const TURNS: u32 = 6;
 /// The first of the listeners.
 const OPEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, FIRST_PORT);
 

@@ -132,19 +132,21 @@ fn of_others(figures: &[others::Figures]) -> Vec<Vec<String>> {
 }
 
 fn of_floods(figures: &[flood::Figures]) -> Vec<Vec<String>> {
+    let trickle = figures.iter().find(|one| one.is_trickle());
     let line = |one: &flood::Figures| {
         let least = one.cpu.iter().copied().fold(f64::INFINITY, f64::min);
         let most = one.cpu.iter().copied().fold(0.0, f64::max);
         let per_second = table::whole(one.per_second);
-        row([
-            one.kind.words().to_owned(),
-            per_second,
-            percent(median(&one.cpu)),
-            percent(least),
-            percent(most),
-        ])
+        let more = trickle.filter(|_| one.is_flood()).and_then(|trickle| one.above(trickle));
+        let more = more.map_or_else(String::new, |more| {
+            let [lower, middle, upper] = [more.lower, more.middle, more.upper].map(percent);
+            format!("{middle} ({lower}..{upper})")
+        });
+        let what = one.kind.words().to_owned();
+        row([what, per_second, percent(median(&one.cpu)), percent(least), percent(most), more])
     };
-    let names = ["what comes", "a second", "CPU %, median", "least", "most"];
+    let names =
+        ["what comes", "a second", "CPU %, median", "least", "most", "more than by a connection (95 %)"];
     std::iter::once(headings(names)).chain(figures.iter().map(line)).collect()
 }
 
