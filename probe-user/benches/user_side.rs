@@ -1,5 +1,6 @@
 //! What the user side takes on hosts that this machine is not: allocations of a scrape, and the reading of rows on hosts with
-//! other numbers of CPUs. Prints JSON for `cargo xtask bench user`.
+//! other numbers of CPUs. Of the numbers of listeners that are its arguments it says what the maps should take here. Prints
+//! JSON for `cargo xtask bench user`.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::{
@@ -13,6 +14,7 @@ use probe_common::{accept_queue::AcceptQueueCounters, handshake::HandshakeCounte
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tcp_backlog_probe::{
+    host::possible_cpus,
     model::{Findings, Model},
     plan::{
         outcome::{Coverage, PlanOutcome},
@@ -36,7 +38,18 @@ fn main() {
     let rendering: Vec<Value> = PORTS.into_iter().map(rendering).collect();
     let hosts = CPUS.into_iter().flat_map(|cpus| [100, 10_000].map(|listeners| (cpus, listeners)));
     let processors: Vec<Value> = hosts.map(|(cpus, listeners)| processors(cpus, listeners)).collect();
-    println!("{}", json!({ "rendering": rendering, "processors": processors }));
+    // Cargo gives arguments of its own.
+    let listeners = std::env::args().filter_map(|argument| argument.parse().ok());
+    let here: Vec<Value> = listeners.map(here).collect();
+    println!("{}", json!({ "rendering": rendering, "processors": processors, "here": here }));
+}
+
+/// What the plan's formula says of this machine, for comparison with what the kernel says of a daemon on it.
+fn here(listeners: usize) -> Value {
+    let possible_cpus = possible_cpus();
+    let rows = rows(Host { possible_cpus, listeners }, None);
+    let map_bytes = map_bytes(possible_cpus, rows, Wishes::default());
+    json!({ "listeners": listeners, "rows": rows, "map_bytes": map_bytes })
 }
 
 /// A scrape of a host on which everything is measured, with series for each of its ports.

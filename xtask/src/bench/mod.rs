@@ -1,7 +1,11 @@
 //! `cargo xtask bench`: what the product costs those whom it watches, and what the daemon itself takes, beside others.
 
 mod kernel;
+mod loaded;
 mod native;
+mod netstat;
+mod packets;
+mod picture;
 mod process;
 mod spread;
 mod stage;

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::packets::NETWORK;
 use super::table::Style;
 use crate::processes::{self, Kept};
 use crate::{build, setup, workspace};
@@ -60,6 +62,12 @@ pub(super) fn forget_closed_connections() -> Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1").context("bench: cannot write tcp_max_tw_buckets")
 }
 
+/// Packets of the clients that do not exist may come, and what is sent to them is thrown away.
+pub(super) fn lead_floods_to_loopback() -> Result<()> {
+    let mut command = Command::new(setup::busybox()?);
+    processes::run(command.args(["ip", "route", "add", NETWORK, "dev", "lo"]))
+}
+
 /// Raises the limit of descriptors of this process to the number that is needed.
 pub(super) fn allow_descriptors(needed: u64) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
@@ -91,7 +99,7 @@ pub(super) fn machine() -> serde_json::Value {
 }
 
 /// Where figures are kept: `target/bench/NAME.json`.
-pub(super) fn figures(name: &str) -> PathBuf {
+fn figures(name: &str) -> PathBuf {
     workspace::target().join("bench").join(format!("{name}.json"))
 }
 
@@ -101,4 +109,12 @@ pub(super) fn write_figures(name: &str, figures: &impl Serialize) -> Result<()> 
     let advice = || format!("bench: cannot write {}", path.display());
     fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(advice)?;
     fs::write(&path, format!("{}\n", serde_json::to_string_pretty(figures)?)).with_context(advice)
+}
+
+/// Reads those of the last run.
+pub(super) fn last_figures<Figures: DeserializeOwned>(name: &str) -> Result<Figures> {
+    let path = figures(name);
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("no figures in {}: run it without --last", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is another version's", path.display()))
 }

@@ -1,6 +1,7 @@
 //! Real listeners and real connections to them, all of this process.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,10 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::{AddressFamily, SocketType, bind, socket};
+
+use super::packets;
 
 /// The listeners have so many addresses, and the same ports at each of them.
 const ADDRESSES: usize = 8;
-const FIRST_PORT: u16 = 20_000;
+pub(super) const FIRST_PORT: u16 = 20_000;
+const FULL_PORT: u16 = 19_999;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where the listener of this number listens.
@@ -86,14 +91,11 @@ fn accept(mut poll: Poll, listeners: &[mio::net::TcpListener], stop: &AtomicBool
 /// Connects to the listeners by turns and closes again, until this is dropped.
 pub(super) struct Client {
     _worker: Worker,
-    pub(super) connected: Arc<AtomicU64>,
 }
 
 impl Client {
     /// `per_second`: how many connections, at most; without it as many as there can be.
     pub(super) fn start(listeners: usize, per_second: Option<f64>) -> Self {
-        let connected = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&connected);
         let worker = Worker::start(move |stop| {
             let begun = Instant::now();
             for number in 0_usize.. {
@@ -102,12 +104,11 @@ impl Client {
                 }
                 pace(begun, number, per_second);
                 let to = address_of(number % listeners.max(1));
-                if TcpStream::connect_timeout(&to, Duration::from_secs(1)).is_ok() {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
+                // One that is refused is traffic as well.
+                let _ = TcpStream::connect_timeout(&to, Duration::from_secs(1));
             }
         });
-        Self { _worker: worker, connected }
+        Self { _worker: worker }
     }
 }
 
@@ -119,21 +120,16 @@ fn pace(begun: Instant, number: usize, per_second: Option<f64>) {
     }
 }
 
-/// A queue of one place that nobody empties, and more SYNs than it will ever take.
+/// SYNs of clients that do not exist, until this is dropped. What becomes of them is the listener's affair.
 pub(super) struct Flood {
     _worker: Worker,
-    pub(super) sent: Arc<AtomicU64>,
-    _full: (TcpListener, Vec<mio::net::TcpStream>),
+    sent: Arc<AtomicU64>,
 }
 
 impl Flood {
-    /// Each SYN is a connection's first; its socket is closed at once, so none is sent again.
-    pub(super) fn start(per_second: f64) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let to = listener.local_addr()?;
-        // More than any queue is long that std asks for, so that it is full from the beginning.
-        let full = (0..5_000).map_while(|_| mio::net::TcpStream::connect(to).ok()).collect();
-        thread::sleep(Duration::from_secs(1));
+    /// There has to be a route for the clients: [`packets::NETWORK`].
+    pub(super) fn start(server: SocketAddrV4, per_second: f64) -> Result<Self> {
+        let mut packets = packets::Flood::open()?;
         let sent = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&sent);
         let worker = Worker::start(move |stop| {
@@ -143,11 +139,35 @@ impl Flood {
                     return;
                 }
                 pace(begun, number, Some(per_second));
-                drop(mio::net::TcpStream::connect(to));
-                count.fetch_add(1, Ordering::Relaxed);
+                let Ok(made) = packets.make(server, 1) else { return };
+                let sent = made.iter().filter(|packet| packets.send(packet, server).is_ok()).count();
+                count.fetch_add(sent as u64, Ordering::Relaxed);
             }
         });
-        Ok(Self { _worker: worker, sent, _full: (listener, full) })
+        Ok(Self { _worker: worker, sent })
+    }
+
+    /// How many so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// A listener whose accept queue is full, and which nobody empties.
+pub(super) struct Full {
+    pub(super) address: SocketAddrV4,
+    _queue: (OwnedFd, Vec<TcpStream>),
+}
+
+impl Full {
+    pub(super) fn open() -> Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, FULL_PORT);
+        bind(&socket, &address).with_context(|| format!("bench: {address} is taken"))?;
+        rustix::net::listen(&socket, 1)?;
+        // sk_acceptq_is_full() asks for more than the backlog.
+        let waiting = (0..2).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
+        Ok(Self { address, _queue: (socket, waiting) })
     }
 }
 

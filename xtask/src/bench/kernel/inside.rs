@@ -7,12 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::lines::Line;
-use super::packets::NETWORK;
 use super::programs::{self, Work};
 use super::report::growth_name;
 use super::running::Running;
 use super::watchers::{NOTHING, PEERS, PEERS_OF_DEBIAN_12, WATCHERS, Watcher};
 use super::workloads::{Crowd, Traffic, WORKLOADS, Workload};
+use crate::bench::packets::NETWORK;
 use crate::bench::stage;
 use crate::processes;
 use crate::vm::pack::DAEMON;

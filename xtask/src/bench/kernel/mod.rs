@@ -8,7 +8,6 @@ mod document;
 mod inside;
 mod lab;
 mod lines;
-mod packets;
 mod plot;
 mod programs;
 mod report;
@@ -19,10 +18,9 @@ mod tables;
 mod watchers;
 mod workloads;
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use self::lab::Contents;
 use self::report::Report;
@@ -130,10 +128,7 @@ fn merged(mut former: Vec<Report>, reports: &[Report]) -> Vec<Report> {
 }
 
 fn last() -> Result<Vec<Report>> {
-    let path = stage::figures(FIGURES);
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("no figures in {}: run it without --last", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is another version's", path.display()))
+    stage::last_figures(FIGURES)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! The figures as a picture, for docs/PERFORMANCE.md: a bar for each watcher, a field for each kernel.
 
-use std::fs;
-
-use anyhow::{Context as _, Result};
-use plotters::coord::Shift;
+use anyhow::Result;
 use plotters::prelude::*;
 
 use super::report::Report;
 use super::watchers::WATCHERS;
 use super::workloads::Workload;
-use crate::workspace;
+use crate::bench::picture::{self, Area, Drawn};
 
 const PICTURE: &str = "docs/cost.svg";
 
@@ -28,12 +25,8 @@ const MARGIN: u32 = 40;
 
 /// Draws these kernels.
 pub(super) fn write(reports: &[Report]) -> Result<()> {
-    let path = workspace::root().join(PICTURE);
-    let picture = draw(reports).map_err(|error| anyhow::anyhow!("cannot draw {PICTURE}: {error}"))?;
-    fs::write(&path, picture).with_context(|| format!("cannot write {PICTURE}"))
+    picture::write(PICTURE, draw(reports))
 }
-
-type Drawn<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The picture, as SVG.
 fn draw(reports: &[Report]) -> Drawn<String> {
@@ -41,28 +34,19 @@ fn draw(reports: &[Report]) -> Drawn<String> {
         WATCHERS.iter().map(|watcher| watcher.name).filter(|name| *name != OFF_SCALE).collect();
     let field = u32::try_from(names.len())?.saturating_mul(ROW).saturating_add(2 * MARGIN);
     let height = u32::try_from(reports.len())?.max(1).saturating_mul(field);
-    let mut picture = String::new();
-    {
-        let root = SVGBackend::with_string(&mut picture, (WIDTH, height)).into_drawing_area();
-        root.fill(&WHITE)?;
-        for (report, row) in reports.iter().zip(root.split_evenly((reports.len().max(1), 1))) {
+    picture::on_white((WIDTH, height), |sheet| {
+        for (report, row) in reports.iter().zip(sheet.split_evenly((reports.len().max(1), 1))) {
             for ((workload, caption), area) in DRAWN.iter().zip(row.split_evenly((1, DRAWN.len()))) {
                 let costs = names.iter().map(|name| report.extra(name, workload.name()));
                 bars(&area, &format!("{}: {caption}", report.kernel), &names, &costs.collect::<Vec<_>>())?;
             }
         }
-        root.present()?;
-    }
-    Ok(picture)
+        Ok(())
+    })
 }
 
 /// A bar for each name; none where nothing was measured.
-fn bars(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    caption: &str,
-    names: &[&str],
-    costs: &[Option<f64>],
-) -> Drawn<()> {
+fn bars(area: &Area<'_>, caption: &str, names: &[&str], costs: &[Option<f64>]) -> Drawn<()> {
     let most = costs.iter().flatten().copied().fold(1.0, f64::max);
     let rows = i32::try_from(names.len())?;
     let mut chart = ChartBuilder::on(area)

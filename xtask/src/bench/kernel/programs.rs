@@ -20,12 +20,6 @@ pub(super) struct Work {
     pub(super) nanoseconds: u64,
 }
 
-/// The numbers of all programs that are loaded now.
-pub(super) fn numbers() -> BTreeSet<u32> {
-    // One that goes while it is looked at is not loaded.
-    loaded_programs().filter_map(|program| Some(program.ok()?.id())).collect()
-}
-
 /// What all programs did, but those.
 pub(super) fn work(except: &BTreeSet<u32>) -> BTreeMap<u32, Work> {
     let programs = loaded_programs().filter_map(Result::ok);

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::programs;
 use super::watchers::Watcher;
 use super::workloads::Traffic;
+use crate::bench::loaded;
 use crate::http;
 use crate::processes::Kept;
 
@@ -36,7 +37,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts it and waits until its programs see a connection. What goes wrong is told in its own words.
     pub(super) fn start(watcher: &Watcher, traffic: &Traffic) -> Result<Self> {
-        let before = programs::numbers();
+        let before = loaded::numbers();
         let output = File::create(LOG).with_context(|| format!("bench: cannot write {LOG}"))?;
         let words = watcher.command(ADDRESS);
         let (program, arguments) = words.split_first().context("bench: a watcher without a program")?;
@@ -70,7 +71,7 @@ impl Running {
         let Self { child, before, .. } = self;
         child.stop(PATIENCE)?;
         let started = Instant::now();
-        while !programs::numbers().is_subset(&before) {
+        while !loaded::numbers().is_subset(&before) {
             if started.elapsed() > PATIENCE {
                 bail!("bench: programs are still loaded after their watcher has ended");
             }

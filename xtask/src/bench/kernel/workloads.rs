@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, accept, bind, listen, socket, sockopt};
 
-use super::packets::Flood;
 use super::stopwatch::Stopwatch;
+use crate::bench::netstat::counter;
+use crate::bench::packets::Flood;
 
 /// In the order in which they are measured.
 pub(super) const WORKLOADS: [Workload; 4] =
@@ -211,29 +212,9 @@ fn measured<T>(steps: impl Iterator<Item = T>, step: impl Fn(T) -> Result<()>) -
     Ok(stopwatch.of_a_step())
 }
 
-/// A counter of TcpExt in this network namespace.
-fn counter(name: &str) -> Result<u64> {
-    let text = fs::read_to_string("/proc/net/netstat")?;
-    counter_in(&text, name).with_context(|| format!("bench: no {name} in /proc/net/netstat"))
-}
-
-fn counter_in(text: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
-    let position = lines.next()?.split_whitespace().position(|word| word == name)?;
-    lines.next()?.split_whitespace().nth(position)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_counter_is_found_by_its_name() {
-        let text = "TcpExt: SyncookiesSent ListenOverflows\nTcpExt: 3 5\nIpExt: InPkts\nIpExt: 9\n";
-        assert_eq!(counter_in(text, "ListenOverflows"), Some(5));
-        assert_eq!(counter_in(text, "SyncookiesSent"), Some(3));
-        assert_eq!(counter_in(text, "InPkts"), None);
-    }
 
     #[test]
     fn every_workload_has_a_name_of_its_own() {

@@ -1,7 +1,9 @@
 //! `cargo xtask bench user`: what the daemon takes of a host with few and with many listeners, beside what others take.
 
 mod budget;
+mod flood;
 mod others;
+mod plot;
 mod probe;
 mod report;
 mod simulated;
@@ -24,6 +26,9 @@ pub(crate) struct Arguments {
     /// How long CPU time is measured, each time
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
+    /// How long CPU time is measured in a flood, at each of its rates
+    #[arg(long, default_value_t = 20.0)]
+    flood_seconds: f64,
     /// How often is asked
     #[arg(long, default_value_t = 20)]
     scrapes: usize,
@@ -36,6 +41,12 @@ pub(crate) struct Arguments {
     /// Fails where something is above its budget
     #[arg(long)]
     check: bool,
+    /// Do not measure: use the last figures
+    #[arg(long)]
+    last: bool,
+    /// Draw the figures in docs/scale.svg
+    #[arg(long)]
+    record: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -44,20 +55,33 @@ impl Arguments {
     fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
+
+    fn flood_time(&self) -> Duration {
+        Duration::from_secs_f64(self.flood_seconds)
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    // What can take long is done before anything is started.
-    let binary = arguments.common.daemon()?;
-    if !arguments.common.inside {
-        if !arguments.alone {
-            crate::setup::node_exporter()?;
-            simulated::build()?;
+    let figures = if arguments.last {
+        report::last()?
+    } else {
+        // What can take long is done before anything is started.
+        let binary = arguments.common.daemon()?;
+        if !arguments.common.inside {
+            if !arguments.alone {
+                crate::setup::node_exporter()?;
+                simulated::build()?;
+            }
+            return stage::enter();
         }
-        return stage::enter();
+        let figures = measure(arguments, &binary)?;
+        report::keep(&figures)?;
+        figures
+    };
+    report::tell(&figures, arguments.common.style());
+    if arguments.record {
+        plot::write(&figures)?;
     }
-    let figures = measure(arguments, &binary)?;
-    report::tell(&figures, arguments.common.style())?;
     if !arguments.check {
         return Ok(());
     }
@@ -82,8 +106,9 @@ fn measure(arguments: &Arguments, binary: &Path) -> Result<Figures> {
             figures.others.extend(others::measure(*count, arguments)?);
         }
     }
+    figures.flood = flood::measure(binary, arguments)?;
     if !arguments.alone {
-        figures.simulated = simulated::measure()?;
+        figures.simulated = simulated::measure(&arguments.listeners)?;
     }
     Ok(figures)
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Arguments;
 use crate::bench::process::{CpuClock, cpu_of_ended_children, kibibytes};
@@ -16,7 +16,7 @@ use crate::toolchain_layout::find_on_path;
 use crate::{http, setup};
 
 /// What one of them takes each time that it is asked, with so many listeners.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Figures {
     pub(super) what: String,
     pub(super) listeners: usize,

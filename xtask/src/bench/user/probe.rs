@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Arguments;
 use crate::bench::process::{CpuClock, kibibytes, kibibytes_of_maps};
@@ -15,7 +15,7 @@ use crate::daemon::Daemon;
 use crate::http;
 
 /// What was measured of it with so many listeners.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Figures {
     pub(super) listeners: usize,
     pub(super) seconds_to_ready: f64,
@@ -34,7 +34,7 @@ pub(super) struct Figures {
 }
 
 /// How long scrapes took and how large they were.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Scrapes {
     pub(super) median_milliseconds: f64,
     pub(super) slow_milliseconds: f64,

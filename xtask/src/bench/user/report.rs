@@ -1,35 +1,51 @@
 //! The figures as tables, and as JSON in `target/bench/user.json`.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{others, probe, simulated};
+use super::{flood, others, probe, simulated};
+use crate::bench::spread::median;
 use crate::bench::stage;
 use crate::bench::table::{self, Style};
 
 /// Everything that was measured.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Figures {
     pub(super) probe: Vec<probe::Figures>,
     pub(super) others: Vec<others::Figures>,
+    pub(super) flood: Vec<flood::Figures>,
     pub(super) simulated: simulated::Figures,
 }
 
-pub(super) fn tell(figures: &Figures, style: Style) -> Result<()> {
+/// The name of the file with the figures.
+const FIGURES: &str = "user";
+
+/// Those of the last run.
+pub(super) fn last() -> Result<Figures> {
+    stage::last_figures(FIGURES)
+}
+
+/// Writes them, with what they were measured on.
+pub(super) fn keep(figures: &Figures) -> Result<()> {
+    let mut document = serde_json::to_value(figures)?;
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("machine".to_owned(), stage::machine());
+    }
+    stage::write_figures(FIGURES, &document)
+}
+
+pub(super) fn tell(figures: &Figures, style: Style) {
     let titles = [
         ("the daemon", of_the_probe(&figures.probe)),
         ("others, each time that they are asked", of_others(&figures.others)),
+        ("the daemon, what comes and what of a CPU it takes", of_floods(&figures.flood)),
         ("rendering (simulated hosts, everything is measured)", of_rendering(&figures.simulated.rendering)),
         ("other numbers of CPUs (simulated)", of_processors(&figures.simulated.processors)),
     ];
     for (title, rows) in titles.into_iter().filter(|(_, rows)| rows.len() > 1) {
         println!("\n{title}\n\n{}", table::text(&rows, style));
     }
-    let mut document = serde_json::to_value(figures)?;
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("machine".to_owned(), stage::machine());
-    }
-    stage::write_figures("user", &document)
 }
 
 fn row<const COLUMNS: usize>(cells: [String; COLUMNS]) -> Vec<String> {
@@ -112,6 +128,25 @@ fn of_others(figures: &[others::Figures]) -> Vec<Vec<String>> {
             one.cpu_idle.map_or_else(String::new, percent),
         ])
     };
+    std::iter::once(headings(names)).chain(figures.iter().map(line)).collect()
+}
+
+fn of_floods(figures: &[flood::Figures]) -> Vec<Vec<String>> {
+    let trickle = figures.iter().find(|one| one.is_trickle());
+    let line = |one: &flood::Figures| {
+        let least = one.cpu.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = one.cpu.iter().copied().fold(0.0, f64::max);
+        let per_second = table::whole(one.per_second);
+        let more = trickle.filter(|_| one.is_flood()).and_then(|trickle| one.above(trickle));
+        let more = more.map_or_else(String::new, |more| {
+            let [lower, middle, upper] = [more.lower, more.middle, more.upper].map(percent);
+            format!("{middle} ({lower}..{upper})")
+        });
+        let what = one.kind.words().to_owned();
+        row([what, per_second, percent(median(&one.cpu)), percent(least), percent(most), more])
+    };
+    let names =
+        ["what comes", "a second", "CPU %, median", "least", "most", "more than by a connection (95 %)"];
     std::iter::once(headings(names)).chain(figures.iter().map(line)).collect()
 }
 

@@ -7,9 +7,19 @@ use crate::{processes, workspace};
 
 /// What it says.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Figures {
     pub(super) rendering: Vec<Rendering>,
     pub(super) processors: Vec<Processors>,
+    pub(super) here: Vec<Here>,
+}
+
+/// What the plan's formula says of this machine with so many listeners.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Here {
+    pub(super) listeners: usize,
+    pub(super) rows: u64,
+    pub(super) map_bytes: u64,
 }
 
 /// Of a model with so many ports, in the plan that measures everything.
@@ -44,7 +54,9 @@ pub(super) fn build() -> Result<()> {
     processes::run(command().arg("--no-run"))
 }
 
-pub(super) fn measure() -> Result<Figures> {
-    let text = processes::output_of(&mut command())?;
+pub(super) fn measure(listeners: &[usize]) -> Result<Figures> {
+    let mut command = command();
+    command.arg("--").args(listeners.iter().map(usize::to_string));
+    let text = processes::output_of(&mut command)?;
     serde_json::from_str(&text).context("bench: probe-user/benches/user_side.rs says what is not understood")
 }
