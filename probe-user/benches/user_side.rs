@@ -94,7 +94,7 @@ fn model(ports: usize) -> Model {
     };
     let hooks = HookSample {
         ports: (0..ports).map(|number| (id(number), counters)).collect(),
-        queues: (0..ports).map(|number| (id(number), QueueSample::default())).collect(),
+        queues: (0..ports).map(|number| (id(number), QueueSample::default().into())).collect(),
         ..HookSample::default()
     };
     let sample = Sample { hooks: Some(hooks), namespaces: vec![namespace], ..Sample::default() };

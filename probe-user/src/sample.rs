@@ -109,9 +109,10 @@ pub struct HookSample {
     /// Totals per socket that has listened since the hooks were attached, as far as they are known
     /// apart, by port and inode number; read with `ports`, which have these in their sums.
     pub sockets: Vec<SocketTotals>,
-    /// What is known of the queues of each port, read with `ports`.
+    /// What is known of the queues of each port, read with `ports`. It is the same piece of memory as that of the port's
+    /// socket, if it has but one row, and as that of all others where nothing was noted.
     #[serde(default, with = "as_pairs")]
-    pub queues: Sorted<PortId, QueueSample>,
+    pub queues: Sorted<PortId, Arc<QueueSample>>,
     /// Totals of the listeners that there is no row left for.
     pub other: HandshakeCounters,
     /// Totals of the queues of these.
@@ -131,7 +132,7 @@ pub struct QueueSample {
 }
 
 /// Totals of one listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SocketTotals {
     /// Where it listens.
     pub port: PortId,
@@ -141,7 +142,7 @@ pub struct SocketTotals {
     pub counters: HandshakeCounters,
     /// Its queues.
     #[serde(default)]
-    pub queues: QueueSample,
+    pub queues: Arc<QueueSample>,
     /// What listen() was asked for; `None` when the call was not seen.
     #[serde(default)]
     pub backlog_requested: Option<i32>,

@@ -222,7 +222,8 @@ fn check_port_numbers(model: &Model, families: &[Family]) -> Result<(), TestCase
             check_owner(port, identity.get(..3).unwrap_or_default(), families)?;
         }
         // A port without series of its own is in none.
-        let counts = &exposed.unwrap_or_default().handshakes;
+        let nothing = Handshakes::default();
+        let counts = exposed.map_or(&nothing, |(handshakes, _)| handshakes);
         for (name, count) in [
             ("tcp_backlog_syn_received_total", counts.syn_received),
             ("tcp_backlog_syn_queued_total", counts.syn_queued),

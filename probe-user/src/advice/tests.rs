@@ -260,8 +260,8 @@ fn one_full_member_of_a_group_is_told_from_a_group_that_is_full() {
             .map(|index| {
                 let mut listener = Listener { inode: 5 + index, ..Listener::with_queue(0, 128) };
                 let index = usize::try_from(index).unwrap();
-                listener.handshakes.accept_queue_overflows.syn = Some(overflows[index]);
-                listener.queues.accept_queue_peaks =
+                Arc::make_mut(&mut listener.handshakes).accept_queue_overflows.syn = Some(overflows[index]);
+                Arc::make_mut(&mut listener.queues).accept_queue_peaks =
                     Some(crate::model::Peaks { highest: highest[index], ..crate::model::Peaks::default() });
                 listener
             })

@@ -71,6 +71,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     kernel::share_one_heap();
+    kernel::keep_no_large_pieces();
     kernel::refuse_huge_pages();
     let inherited = inherited::descriptors();
     let source = arguments.source(given);
@@ -145,6 +146,10 @@ impl Reader for ServiceReader {
         self.episode_log.note(&model.episodes);
         model.advice.iter().for_each(|advice| self.verdict_log.note(&advice.verdicts));
         Ok(model)
+    }
+
+    fn rest(&mut self) {
+        self.probe.give_waste_back();
     }
 
     fn is_quiet(&mut self) -> bool {

@@ -35,6 +35,9 @@ pub trait Reader: Send {
     /// When there is no model.
     fn read(&mut self) -> anyhow::Result<Model>;
 
+    /// Called after each reading, when its model was handed on.
+    fn rest(&mut self) {}
+
     /// Whether a reading that nobody asked for would find what the last one did, as far as that is cheap to tell.
     fn is_quiet(&mut self) -> bool {
         false
@@ -157,6 +160,8 @@ impl Worker {
             // A client that hung up in the meantime misses nothing.
             let _ = client.send(outcome.clone());
         }
+        drop(outcome);
+        self.reader.rest();
     }
 
     /// Logs the first failure of a series and its end; a scrape every second shall not fill a disk.

@@ -46,6 +46,8 @@ pub struct Probe {
     keeper: Option<Keeper>,
     tended: Option<Duration>,
     footprint: Footprint,
+    /// All memory of the process in bytes, when it was read last.
+    resident: Option<(u64, Duration)>,
     skipped: SkippedRuns,
     quiet: Quiet,
     /// It was logged that there are too few rows.
@@ -131,6 +133,7 @@ impl Probe {
             keeper: None,
             tended: None,
             footprint: Footprint::default(),
+            resident: None,
             skipped: SkippedRuns::default(),
             quiet: Quiet::default(),
             rows_were_full: false,
@@ -227,17 +230,19 @@ impl Probe {
         self.log_new_errors(&sample);
         self.warn_of_full_rows(&sample);
         let findings = self.history.observe(&sample, &self.plan.coverage);
+        // With many listeners each of these is large: what is understood goes before more is made of the rest.
+        sample.hooks.iter_mut().for_each(|hooks| hooks.ports_before = Sorted::default());
         let mut model = Model::new(&sample, &self.plan, &findings);
-        // All of it is in the model, and with many listeners it is as large.
         drop(sample.hooks.take());
         self.history.add_carried(&mut model, &findings);
+        drop(findings);
         self.history.share_out_series(&mut model, now);
         self.history.note_episodes(&mut model, &sample.taken);
         self.recommendations.update(&mut model, now);
         self.history.note_recent(&mut model, sample.taken.monotonic);
         model.advice = Some(Arc::new(advice::advise(&model, Question::default())));
         self.quiet.end(&sample);
-        self.give_waste_back(sample.own_cost.resident_bytes, now);
+        self.resident = sample.own_cost.resident_bytes.map(|bytes| (bytes, now));
         self.tend(listening.as_ref(), now);
         // What the rows had counted is saved before they are cleared.
         self.save(&model);
@@ -284,9 +289,9 @@ impl Probe {
         sample.owners = self.owners.read(&hints, now, &mut sample.read_errors);
     }
 
-    /// Gives memory back that a larger reading needed.
-    fn give_waste_back(&mut self, resident: Option<u64>, now: Duration) {
-        if let Some(resident) = resident
+    /// Gives memory back that readings needed: with many listeners that is much, as long as their models are there.
+    pub fn give_waste_back(&mut self) {
+        if let Some((resident, now)) = self.resident.take()
             && self.footprint.is_wasteful(resident, kernel::heap_in_use(), now)
         {
             kernel::give_free_memory_back();

@@ -121,7 +121,7 @@ mod tests {
         };
         let hooks = HookSample {
             ports: demands.iter().map(|(port, _)| (*port, Default::default())).collect(),
-            queues: demands.iter().map(|(port, demand)| (*port, queues(*demand))).collect(),
+            queues: demands.iter().map(|(port, demand)| (*port, queues(*demand).into())).collect(),
             ..HookSample::default()
         };
         let sample = Sample { hooks: Some(hooks), ..Sample::default() };

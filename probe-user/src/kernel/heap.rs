@@ -12,6 +12,19 @@ pub fn share_one_heap() {
     let _whether_accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// A piece of memory of this length is mapped alone, and the kernel's again as soon as nobody needs it: the model of some
+/// thousand ports. glibc raises that length to 32 MiB after such pieces were freed, and keeps them from then on.
+const LARGE: i32 = 2 << 20;
+
+/// Keeps no large piece of memory that is free. To map it anew costs a page fault for each of its pages, which is little
+/// beside what is read into it.
+pub fn keep_no_large_pieces() {
+    for (parameter, length) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, 2 * LARGE)] {
+        // SAFETY: takes no pointer. What was allocated before is freed as it was allocated.
+        let _whether_accepted = unsafe { libc::mallopt(parameter, length) };
+    }
+}
+
 /// Lets the kernel give this process pages of 4 KiB only. Where `transparent_hugepage/enabled` is `always`, khugepaged else
 /// puts a page of 2 MiB wherever one small page of it is in use (`max_ptes_none`), and brings all back that was given back.
 ///

@@ -16,7 +16,10 @@ pub use self::{
     attach::{Attached, attach},
     descriptors::{SkippedRuns, map_bytes},
     handover::{Inventory, Layout, adopt, attached},
-    heap::{give_code_back, give_free_memory_back, heap_in_use, refuse_huge_pages, share_one_heap},
+    heap::{
+        give_code_back, give_free_memory_back, heap_in_use, keep_no_large_pieces, refuse_huge_pages,
+        share_one_heap,
+    },
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
     maps::ProbeMaps,
     object::{KernelBtf, object_digest},

@@ -1,5 +1,5 @@
 //! From a [`Sample`] to a [`Model`]: joins what the maps, the sockets and the ledger know of each port.
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     plan::outcome::{Accounting, Coverage, PlanOutcome},
-    sample::{HookSample, NamespaceSample, PortId, QueueSample, QueueTotals, Sample, SocketTotals},
+    sample::{HookSample, Instants, NamespaceSample, PortId, QueueSample, QueueTotals, Sample, SocketTotals},
     sorted::Sorted,
 };
 
@@ -81,11 +81,13 @@ fn host(sample: &Sample, findings: &Findings) -> Host {
 /// The sockets of each port, by inode: their order in a dump is the kernel's hash.
 fn listeners(sample: &Sample, coverage: &Coverage) -> Sorted<PortId, Vec<Listener>> {
     let rows = sample.hooks.as_ref().map(rows_by_socket).unwrap_or_default();
+    let own_parts = OwnParts::new(coverage, &sample.taken);
     let mut ports = Vec::new();
     for namespace in &sample.namespaces {
         for socket in namespace.listeners.iter().flatten() {
             let id = socket.port_in(namespace.netns);
-            let own = rows.get(&(id, u64::from(socket.inode)));
+            let own = rows.get(&(id, u64::from(socket.inode))).map(SocketRows::totals);
+            let (handshakes, queues) = own_parts.of(own);
             let listener = Listener {
                 accept_queue_length: socket.accept_queue_length,
                 accept_queue_limit: socket.accept_queue_limit,
@@ -97,8 +99,8 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> Sorted<PortId, Vec<Listene
                 inode: socket.inode,
                 socket_drops: socket.drops,
                 owner: sample.owners.get(&u64::from(socket.inode)).cloned(),
-                handshakes: own.map(|own| own_handshakes(own, coverage)).unwrap_or_default(),
-                queues: own.map(|own| Queues::new(&own.queues, coverage, &sample.taken)).unwrap_or_default(),
+                handshakes,
+                queues,
             };
             // Nearly every port has one only: a vector that was made to grow has room for four.
             ports.push((id, vec![listener]));
@@ -108,24 +110,74 @@ fn listeners(sample: &Sample, coverage: &Coverage) -> Sorted<PortId, Vec<Listene
     Sorted::joined(ports, |sockets, more| sockets.extend(more))
 }
 
-fn own_handshakes(own: &SocketTotals, coverage: &Coverage) -> Handshakes {
-    let mut counted = handshakes(&own.counters, coverage, None);
+/// What listeners have of their own. There may be ten thousand, at most of which nothing has happened: these share it.
+struct OwnParts<'a> {
+    coverage: &'a Coverage,
+    taken: &'a Instants,
+    unknown: (Arc<Handshakes>, Arc<Queues>),
+    nothing: (Arc<Handshakes>, Arc<Queues>),
+}
+
+impl<'a> OwnParts<'a> {
+    fn new(coverage: &'a Coverage, taken: &'a Instants) -> Self {
+        let nothing = (
+            own_handshakes(&HandshakeCounters::default(), coverage).into(),
+            Queues::new(&QueueSample::default(), coverage, taken).into(),
+        );
+        Self { coverage, taken, unknown: Default::default(), nothing }
+    }
+
+    fn of(&self, socket: Option<&SocketTotals>) -> (Arc<Handshakes>, Arc<Queues>) {
+        let Some(socket) = socket else { return self.unknown.clone() };
+        let (no_handshakes, no_queues) = &self.nothing;
+        let handshakes = shared(no_handshakes, own_handshakes(&socket.counters, self.coverage));
+        (handshakes, shared(no_queues, Queues::new(&socket.queues, self.coverage, self.taken)))
+    }
+}
+
+/// The common value if this one is equal.
+fn shared<T: PartialEq>(common: &Arc<T>, value: T) -> Arc<T> {
+    if **common == value { Arc::clone(common) } else { Arc::new(value) }
+}
+
+fn own_handshakes(counters: &HandshakeCounters, coverage: &Coverage) -> Handshakes {
+    let mut counted = handshakes(counters, coverage, None);
     counted.established = counted.established.filter(|_| coverage.established_by_socket);
     counted
 }
 
-/// A socket may have had several rows: the totals are their sums, the rest is the last row's.
-fn rows_by_socket(hooks: &HookSample) -> Sorted<(PortId, u64), Cow<'_, SocketTotals>> {
-    let own = |socket| Cow::Borrowed(socket);
+/// The rows that a socket had: nearly always one.
+enum SocketRows<'a> {
+    One(&'a SocketTotals),
+    /// The totals are their sums, the rest is the last row's.
+    Several(Box<SocketTotals>),
+}
+
+impl SocketRows<'_> {
+    fn totals(&self) -> &SocketTotals {
+        match self {
+            Self::One(row) => row,
+            Self::Several(sum) => sum,
+        }
+    }
+
+    fn with(&self, later: &SocketTotals) -> Self {
+        let mut sum = Box::new(self.totals().clone());
+        sum.counters.add(&later.counters);
+        let mut queues = *sum.queues;
+        queues.totals.add(&later.queues.totals);
+        queues.state = later.queues.state;
+        sum.queues = queues.into();
+        sum.backlog_requested = later.backlog_requested.or(sum.backlog_requested);
+        sum.opened_by = later.opened_by.or(sum.opened_by);
+        Self::Several(sum)
+    }
+}
+
+fn rows_by_socket(hooks: &HookSample) -> Sorted<(PortId, u64), SocketRows<'_>> {
+    let own = |socket| SocketRows::One(socket);
     let sockets = hooks.sockets.iter().map(|socket| ((socket.port, socket.inode), own(socket))).collect();
-    Sorted::joined(sockets, |sum: &mut Cow<'_, SocketTotals>, socket| {
-        let sum = sum.to_mut();
-        sum.counters.add(&socket.counters);
-        sum.queues.totals.add(&socket.queues.totals);
-        sum.queues.state = socket.queues.state;
-        sum.backlog_requested = socket.backlog_requested.or(sum.backlog_requested);
-        sum.opened_by = socket.opened_by.or(sum.opened_by);
-    })
+    Sorted::joined(sockets, |rows: &mut SocketRows<'_>, row| *rows = rows.with(row.totals()))
 }
 
 /// Whether listeners may have been counted in the row for all that there is no room for.

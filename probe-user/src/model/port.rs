@@ -206,10 +206,10 @@ pub struct Listener {
     /// The process that it belongs to, if it is known.
     #[serde(default)]
     pub owner: Option<Arc<OwnerSample>>,
-    /// Its own part in the port's totals, as far as sockets can be told apart.
+    /// Its own part in the port's totals, as far as sockets can be told apart. Those at which nothing happened share it.
     #[serde(default)]
-    pub handshakes: Handshakes,
+    pub handshakes: Arc<Handshakes>,
     /// Its own queues, in the same way.
     #[serde(default)]
-    pub queues: Queues,
+    pub queues: Arc<Queues>,
 }

@@ -44,6 +44,10 @@ impl PortTotals {
         Self { handshakes: port.handshakes, queues: port.queues.counts.clone() }
     }
 
+    const fn parts(&self) -> (&Handshakes, &QueueCounts) {
+        (&self.handshakes, &self.queues)
+    }
+
     pub(super) fn of_other(model: &Model) -> Option<Self> {
         Some(Self { handshakes: model.other?, queues: model.other_queues.clone() })
     }
@@ -87,17 +91,17 @@ pub struct Series {
 impl Model {
     /// What the port's own series show; `None` where it has none.
     #[must_use]
-    pub fn exposed(&self, port: &Port) -> Option<PortTotals> {
-        let shown = || port.series.totals.as_deref().cloned().unwrap_or_else(|| PortTotals::of(port));
-        port.series.own.then(shown)
+    pub fn exposed<'a>(&self, port: &'a Port) -> Option<(&'a Handshakes, &'a QueueCounts)> {
+        let shown = port.series.totals.as_deref().map(PortTotals::parts);
+        port.series.own.then(|| shown.unwrap_or((&port.handshakes, &port.queues.counts)))
     }
 
     /// What the row `other` shows.
     #[must_use]
-    pub fn exposed_other(&self) -> Option<PortTotals> {
+    pub fn exposed_other(&self) -> Option<(&Handshakes, &QueueCounts)> {
         match &self.series {
-            Some(series) => series.other.clone(),
-            None => PortTotals::of_other(self),
+            Some(series) => series.other.as_ref().map(PortTotals::parts),
+            None => Some((self.other.as_ref()?, &self.other_queues)),
         }
     }
 }
@@ -131,23 +135,22 @@ impl SeriesHistory {
         self.counted |= model.other.is_some();
         // Without the hooks' counts, ports that nobody listens on are missing: they will be back.
         let complete = model.other.is_some() || !self.counted;
-        let totals: Vec<PortTotals> = model.ports.iter().map(PortTotals::of).collect();
-        self.assign_places(model, &totals, now, complete);
-        for (port, totals) in model.ports.iter().zip(&totals) {
-            self.shares.take_in(port.id, totals, self.places.has(&port.id));
+        self.assign_places(model, now, complete);
+        for port in &model.ports {
+            self.shares.take_in(port.id, &PortTotals::of(port), self.places.has(&port.id));
         }
         // All ports of the model are in it: are there more, some are no more.
         if complete && self.shares.len() > model.ports.len() {
             self.shares.keep_only(&model.ports.iter().map(|port| port.id).collect::<BTreeSet<_>>());
         }
-        self.tell(model, &totals);
+        self.tell(model);
     }
 
-    fn assign_places(&mut self, model: &Model, totals: &[PortTotals], now: Duration, complete: bool) {
+    fn assign_places(&mut self, model: &Model, now: Duration, complete: bool) {
         let mut candidates = Vec::new();
-        for (port, totals) in model.ports.iter().zip(totals) {
+        for port in &model.ports {
             if self.wishes.admit(&port.id, port.process.as_deref()) {
-                candidates.push(self.candidate(model, port, totals));
+                candidates.push(self.candidate(model, port));
             } else {
                 self.places.take_away(&port.id);
             }
@@ -155,8 +158,8 @@ impl SeriesHistory {
         self.places.assign(&candidates, self.wishes.limit, now, complete);
     }
 
-    fn candidate(&self, model: &Model, port: &Port, totals: &PortTotals) -> Candidate {
-        let gain = self.shares.gain(&port.id, totals);
+    fn candidate(&self, model: &Model, port: &Port) -> Candidate {
+        let gain = self.shares.gain(&port.id, &PortTotals::of(port));
         Candidate {
             id: port.id,
             activity: Activity::of(&gain.handshakes),
@@ -164,12 +167,12 @@ impl SeriesHistory {
         }
     }
 
-    fn tell(&mut self, model: &mut Model, totals: &[PortTotals]) {
+    fn tell(&mut self, model: &mut Model) {
         let mut ports_in_other = 0;
-        for (port, totals) in model.ports.iter_mut().zip(totals) {
+        for port in &mut model.ports {
             let own = self.places.has(&port.id);
             ports_in_other += u64::from(!own);
-            let totals = if own { self.shares.shown(&port.id, totals) } else { None };
+            let totals = if own { self.shares.shown(&port.id, &PortTotals::of(port)) } else { None };
             port.series = Exposure { own, totals: totals.map(Box::new) };
         }
         model.series = Some(Series {

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use probe_common::{
@@ -87,7 +88,7 @@ pub struct Totals {
     /// The sums, per port.
     ports: Sorted<PortId, HandshakeCounters>,
     /// The queues, per port.
-    queues: Sorted<PortId, QueueSample>,
+    queues: Sorted<PortId, Arc<QueueSample>>,
     /// The rows that are of one socket.
     sockets: Vec<SocketTotals>,
     /// Rows of a port that is neither IPv4 nor IPv6.
@@ -126,10 +127,13 @@ fn sums(ports: Vec<(PortId, HandshakeCounters)>) -> Sorted<PortId, HandshakeCoun
 #[derive(Debug, Default)]
 pub struct Rows {
     ports: Vec<(PortId, HandshakeCounters)>,
-    queues: Vec<(PortId, QueueRow)>,
-    /// Of each socket what is not with its port. The state of its queues is that of the row at this place.
+    /// Nothing where nothing was noted, as at most of ten thousand listeners.
+    queues: Vec<(PortId, Option<Box<QueueRow>>)>,
+    /// Of each socket what is not with its queues, which are those of the row at this place.
     sockets: Vec<(SocketTotals, usize)>,
     unknown_family: u64,
+    /// In place of queues of which nothing was noted.
+    nothing: Arc<QueueSample>,
 }
 
 impl Rows {
@@ -145,39 +149,57 @@ impl Rows {
                 port,
                 inode: row.inode,
                 counters: row.counters,
-                queues: QueueSample::default(),
+                queues: Arc::clone(&self.nothing),
                 backlog_requested: row.backlog_requested,
                 opened_by: row.opened_by,
             };
             self.sockets.push((socket, self.queues.len()));
         }
-        self.queues.push((port, row.queues));
+        let is_noted = row.queues != QueueRow::default();
+        self.queues.push((port, is_noted.then(|| Box::new(row.queues))));
     }
 
     /// Sums the rows of each port. `now` is the kernel's monotonic clock after they were read.
     pub fn decode(self, now: u64) -> Totals {
-        let rows = &self.queues;
+        let decode = |row: &Option<Box<QueueRow>>| match row {
+            Some(row) => Arc::new(QueueSample { totals: *row.totals(), state: row.state(now) }),
+            None => Arc::clone(&self.nothing),
+        };
+        let decoded: Vec<_> = self.queues.iter().map(|(_, row)| decode(row)).collect();
         let with_queues = |(socket, row): (SocketTotals, usize)| SocketTotals {
-            queues: rows.get(row).map(|(_, row)| decode_queues(row, now)).unwrap_or_default(),
+            queues: decoded.get(row).cloned().unwrap_or_default(),
             ..socket
         };
         let sockets = self.sockets.into_iter().map(with_queues).collect();
-        let queues = Sorted::joined(self.queues, |sum: &mut QueueRow, more| sum.absorb(&more));
+        let rows = self.queues.into_iter().zip(&decoded);
+        // Most ports have one row, and that was decoded already.
+        let rows = rows.map(|((port, row), decoded)| (port, (row, Some(Arc::clone(decoded))))).collect();
+        let queues = Sorted::joined(rows, |(sum, decoded), (row, _)| {
+            absorb(sum, row);
+            *decoded = None;
+        });
+        let queues =
+            queues.into_iter().map(|(port, (row, decoded))| (port, decoded.unwrap_or_else(|| decode(&row))));
         Totals {
             ports: sums(self.ports),
-            queues: queues.into_iter().map(|(port, row)| (port, decode_queues(&row, now))).collect(),
+            queues: queues.collect(),
             sockets,
             unknown_family: self.unknown_family,
         }
     }
 }
 
-fn decode_port(key: &PortKey) -> Option<PortId> {
-    Some(PortId { netns: key.netns, address: decode_address(key)?, port: key.port })
+/// Adds what was noted in another row.
+fn absorb(sum: &mut Option<Box<QueueRow>>, row: Option<Box<QueueRow>>) {
+    match (sum, row) {
+        (Some(sum), Some(row)) => sum.absorb(&row),
+        (sum, Some(row)) => *sum = Some(row),
+        (_, None) => {}
+    }
 }
 
-fn decode_queues(row: &QueueRow, now: u64) -> QueueSample {
-    QueueSample { totals: *row.totals(), state: row.state(now) }
+fn decode_port(key: &PortKey) -> Option<PortId> {
+    Some(PortId { netns: key.netns, address: decode_address(key)?, port: key.port })
 }
 
 /// Names the entries of the `LOSSES` map; an index that the map does not have is
@@ -225,6 +247,7 @@ fn decode_address(key: &PortKey) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use probe_common::accept_queue::AcceptedCounters;
     use proptest::prelude::*;
 
     use super::*;
@@ -278,6 +301,37 @@ mod tests {
         assert_eq!(sums, [7]);
         let sockets = totals.sockets.iter().map(|socket| (socket.inode, socket.counters.established));
         assert_eq!(sockets.collect::<Vec<_>>(), [(5, 1), (6, 2)]);
+    }
+
+    #[test]
+    fn queues_of_a_ports_rows_are_added_up_and_those_of_which_nothing_was_noted_take_no_memory() {
+        let mut absorbed = QueueRow::default();
+        absorbed.absorb_accepted(&AcceptedCounters {
+            accepted: 2,
+            accepted_by: 9,
+            ..AcceptedCounters::default()
+        });
+        let noted = |port, inode| Row { queues: absorbed, ..row(port, inode, 0) };
+        let [several, one, idle] = ["::", "::1", "::2"].map(|address| key(address, AF_INET6));
+        let rows = [row(several, 1, 0), noted(several, 2), noted(several, 3), noted(one, 4), row(idle, 5, 0)];
+        let totals = decode_rows(rows, 7);
+        let accepted: Vec<_> = totals.queues.values().map(|queues| queues.totals.accepted).collect();
+        assert_eq!(accepted, [4, 2, 0]);
+        let accepted: Vec<_> = totals.sockets.iter().map(|socket| socket.queues.totals.accepted).collect();
+        assert_eq!(accepted, [0, 2, 2, 2, 0]);
+        let of_sockets = totals.sockets.iter().map(|socket| &socket.queues);
+        let same = |left, right| Arc::ptr_eq(left, right);
+        let mut of_ports = totals.queues.values().skip(1);
+        assert!(of_ports.by_ref().zip(of_sockets.clone().skip(3)).all(|(port, socket)| same(port, socket)));
+        assert!(same(&totals.sockets[0].queues, &totals.sockets[4].queues));
+        assert_eq!(*totals.sockets[0].queues, QueueSample::default());
+    }
+
+    #[test]
+    fn a_queue_of_which_nothing_was_noted_says_the_same_at_any_time() {
+        for now in [0, 1, 119_000_000_000, u64::MAX] {
+            assert_eq!(QueueRow::default().state(now), QueueSample::default().state);
+        }
     }
 
     #[test]

@@ -153,8 +153,8 @@ fn listener() -> impl Strategy<Value = Listener> {
                 inode,
                 socket_drops,
                 owner: owner.map(Arc::new),
-                handshakes,
-                queues,
+                handshakes: handshakes.into(),
+                queues: queues.into(),
             }
         },
     )

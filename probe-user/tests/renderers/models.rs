@@ -57,8 +57,8 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
             inode,
             socket_drops: 0,
             owner: None,
-            handshakes: Handshakes::default(),
-            queues: Queues::default(),
+            handshakes: Arc::default(),
+            queues: Arc::default(),
         }
     };
     Port {

@@ -137,6 +137,34 @@ async fn ticks_read_without_being_asked() {
     timeout(PATIENCE, three).await.unwrap();
 }
 
+struct Resting {
+    read: ReadModel,
+    rests: Arc<AtomicU64>,
+}
+
+impl Reader for Resting {
+    fn read(&mut self) -> anyhow::Result<Model> {
+        self.read.read()
+    }
+
+    fn rest(&mut self) {
+        self.rests.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_may_rest_after_each_reading() {
+    let ((read, count), rests) = (counting(), Arc::new(AtomicU64::new(0)));
+    let reader = Box::new(Resting { read, rests: Arc::clone(&rests) });
+    let collector = Collector::start_reader(reader, None).unwrap();
+    ask(&collector).await.unwrap();
+    // The thread has ended when nobody can ask it any more, and not before.
+    let ended = collector.ended();
+    drop(collector);
+    timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!((rests.load(Ordering::SeqCst), count.load(Ordering::SeqCst)), (2, 2));
+}
+
 #[track_caller]
 fn check_tick(elapsed_ms: u64, interval_ms: u64, expected_ms: Option<u64>) {
     let next = next_tick(Duration::from_millis(elapsed_ms), Duration::from_millis(interval_ms));

@@ -78,7 +78,7 @@ fn sample() -> Sample {
 
 fn own_part(inode: u64, established: u64) -> SocketTotals {
     let counters = HandshakeCounters { established, ..HandshakeCounters::default() };
-    let queues = QueueSample::default();
+    let queues = QueueSample::default().into();
     SocketTotals { port: id(80), inode, counters, queues, backlog_requested: None, opened_by: None }
 }
 

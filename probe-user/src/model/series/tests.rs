@@ -39,7 +39,7 @@ fn counted(established: u64, drops: u64) -> Handshakes {
 
 /// What each port's series show, by port number.
 fn exposed(model: &Model) -> BTreeMap<u16, Handshakes> {
-    let shown = |port: &Port| Some((port.id.port, model.exposed(port)?.handshakes));
+    let shown = |port: &Port| Some((port.id.port, *model.exposed(port)?.0));
     model.ports.iter().filter_map(shown).collect()
 }
 
@@ -58,7 +58,7 @@ fn past_the_limit_ports_are_counted_in_other() {
     let mut model = model(ports(), Some(counted(100, 10)));
     history.share_out(&mut model, Duration::ZERO);
     assert_eq!(exposed(&model), BTreeMap::from([(2, counted(9, 0)), (3, counted(0, 1))]));
-    assert_eq!(model.exposed_other().unwrap().handshakes, counted(105, 10));
+    assert_eq!(*model.exposed_other().unwrap().0, counted(105, 10));
     let series = model.series.as_ref().unwrap();
     assert_eq!((series.ports, series.ports_in_other), (3, 1));
     // The ports themselves keep all that is known of them.
@@ -87,7 +87,7 @@ fn an_excluded_port_is_counted_in_other() {
         model(vec![port(1, counted(5, 0), true), port(2, counted(9, 3), true)], Some(counted(0, 0)));
     history.share_out(&mut model, Duration::ZERO);
     assert_eq!(exposed(&model), BTreeMap::from([(1, counted(5, 0))]));
-    assert_eq!(model.exposed_other().unwrap().handshakes, counted(9, 3));
+    assert_eq!(*model.exposed_other().unwrap().0, counted(9, 3));
 }
 
 /// What one port does before a look.
@@ -138,7 +138,7 @@ proptest! {
                 let alive = traffic.open && traffic.established + traffic.drops > 0;
                 prop_assert!(!alive || !before.contains(&number) || now.contains_key(&number));
             }
-            let other = model.exposed_other().unwrap().handshakes;
+            let other = *model.exposed_other().unwrap().0;
             let went_back = |old: &Handshakes, new: &Handshakes| !old.minus(new).is_nothing();
             prop_assert!(!went_back(&shown_other, &other));
             for (number, new) in &now {

@@ -1,31 +1,22 @@
-//! Histograms, and which of their buckets have series: those of every port are a good part of what a host costs Prometheus.
-use prometheus::proto::{Bucket, Histogram as Distribution};
+//! Which buckets of histograms have series: those of every port are a good part of what a host costs Prometheus.
+use crate::metrics::{Metric, catalogue};
 
-use super::{Exposition, Identity};
-use crate::{
-    metrics::{Metric, catalogue},
-    model::Histogram,
-};
+/// The bounds of a family's histograms as they are written. All of its ports have the same, so they are written once.
+#[derive(Default)]
+pub(super) struct Bounds {
+    of: Vec<f64>,
+    texts: Vec<Option<String>>,
+}
 
-impl Exposition {
-    pub(super) fn add_histogram(&mut self, metric: &'static Metric, port: Identity, histogram: &Histogram) {
-        let mut below = 0_u64;
-        let mut buckets = Vec::new();
-        // The last bucket, which has no bound, is the count: the encoder writes it.
-        for (bound, count) in histogram.upper_bounds.iter().zip(histogram.counts.iter()) {
-            below = below.wrapping_add(*count);
-            if has_series(metric, *bound) {
-                let mut bucket = Bucket::default();
-                bucket.set_upper_bound(*bound);
-                bucket.set_cumulative_count(below);
-                buckets.push(bucket);
-            }
+impl Bounds {
+    /// The text of each bound; `None` where its bucket has no series.
+    pub(super) fn texts(&mut self, metric: &Metric, bounds: &[f64]) -> &[Option<String>] {
+        if self.of != bounds {
+            self.of = bounds.to_vec();
+            let text = |bound: &f64| has_series(metric, *bound).then(|| bound.to_string());
+            self.texts = bounds.iter().map(text).collect();
         }
-        let mut distribution = Distribution::default();
-        distribution.set_bucket(buckets);
-        distribution.set_sample_sum(histogram.sum);
-        distribution.set_sample_count(histogram.count());
-        self.families.add_distribution(metric, port, distribution);
+        &self.texts
     }
 }
 
