@@ -1,6 +1,8 @@
 //! What the kernel says of maps and programs by the descriptors that this process has of them: `/proc/self/fdinfo`.
 use std::{fs, fs::File, os::unix::fs::FileExt};
 
+use super::missed_kprobes::MissedKprobes;
+
 /// Kernel memory of all BPF maps that this process holds: the `memlock` lines of `/proc/self/fdinfo`
 /// (an estimate before 6.4, exact since `map_mem_usage`). `None` when it cannot be read.
 #[must_use]
@@ -11,11 +13,13 @@ pub fn map_bytes() -> Option<u64> {
 
 /// Runs of the programs that this process holds that the kernel left out, because the program was
 /// already running on the CPU and was interrupted (`bpf_prog_inc_misses_counter()`): events that are
-/// counted nowhere. The `recursion_misses` lines of `/proc/self/fdinfo` (5.12).
+/// counted nowhere. The `recursion_misses` lines of `/proc/self/fdinfo` (5.12). And those of kprobes that were left out
+/// before their program was asked (6.7).
 #[derive(Debug, Default)]
 pub struct SkippedRuns {
     /// The files of the programs, which stay the same once everything is attached.
     files: Vec<File>,
+    kprobes: MissedKprobes,
 }
 
 impl SkippedRuns {
@@ -29,7 +33,7 @@ impl SkippedRuns {
             // A descriptor is not what it was: they are looked for the next time.
             self.files.clear();
         }
-        sum
+        Some(sum?.saturating_add(self.kprobes.read()))
     }
 }
 

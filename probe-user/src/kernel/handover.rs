@@ -75,17 +75,27 @@ impl Inventory {
     }
 }
 
+/// The numbers of this process' descriptors of links.
+pub(super) fn links() -> io::Result<Vec<RawFd>> {
+    numbers(|kind| kind == Kind::Link)
+}
+
+fn numbers(are_wanted: impl Fn(Kind) -> bool) -> io::Result<Vec<RawFd>> {
+    let mut numbers: Vec<RawFd> = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    numbers.retain(|number| Kind::of(*number).is_some_and(&are_wanted));
+    Ok(numbers)
+}
+
 /// A second descriptor of everything that is attached.
 ///
 /// # Errors
 /// When `/proc/self/fd` cannot be read, or there is no room for more descriptors.
 pub fn attached() -> io::Result<Vec<OwnedFd>> {
     // All numbers first: a second descriptor is in the folder as well.
-    let mut numbers: Vec<RawFd> = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
-    }
-    numbers.retain(|number| Kind::of(*number).is_some());
+    let numbers = numbers(|_| true)?;
     let twice = |number: &RawFd| {
         // SAFETY: it was open an instant ago. Only this thread attaches and detaches, so it still is; if it were not,
         // the kernel would refuse to duplicate it, or duplicate what took its number, which is as good as another.

@@ -8,6 +8,7 @@ pub mod inherited;
 mod log;
 mod mapped;
 mod maps;
+mod missed_kprobes;
 mod object;
 mod one_line;
 mod retirement;

@@ -145,8 +145,8 @@ pub const LOST_EVENTS: Metric = Metric {
            listener_map_full and listener_unreadable (counted in the row other), bracket_unmatched, \
            counters_unreadable and child_map_full (counted nowhere), row_lost (only memory), accept_wait_map_full (only how long a \
            connection waits for accept()). Their source is the BPF map LOSSES; that of \
-           program_skipped (the program was running on the CPU already, counted nowhere) is \
-           recursion_misses in /proc/self/fdinfo. demand_forgotten (a port whose demand had to make room for others') and \
+           program_skipped (the program, or a kprobe, was running on the CPU already; counted nowhere) is \
+           recursion_misses in /proc/self/fdinfo and, from 6.7 on, what the links of kprobes tell. demand_forgotten (a port whose demand had to make room for others') and \
            episode_not_recorded (an episode of the JSON snapshot, because 100 others went on) are the daemon's own.",
     labels: &[Reason],
     needs: Needs::AnyPlan,

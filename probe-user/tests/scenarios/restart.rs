@@ -38,6 +38,7 @@ const SECONDS_VARIABLE: &str = "TCP_BACKLOG_PROBE_FLOOD_SECONDS";
 pub(crate) fn a_daemon_that_is_killed_in_a_flood_has_lost_no_count(setup: &Setup) {
     let manager = ServiceManager::start();
     let mut bench = Bench::of(Namespace::new(), manager.start_daemon(&setup.arguments()), setup);
+    bench.allow_for_missed_kprobes(CLIENTS);
     let listener = Listener::open(&bench.namespace, IPV4, BACKLOG);
     let flood = Flood::start(&bench.namespace, &listener);
     let mut queued = 0;
