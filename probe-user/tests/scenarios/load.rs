@@ -46,13 +46,14 @@ pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {
     let group: Vec<Listener> = std::iter::once(first).chain(others).collect();
 
     let each = handshakes() / CLIENT_THREADS;
-    let accepted = connect_and_accept(&bench.namespace.handle(), &group, each);
+    let accepted = connect_and_accept(&bench.namespace.handle(), address, &group, each);
 
     bench.compare("many handshakes", |moment| {
         let port = moment.port(address);
         // Not PassiveOpens: a client that resets at once may overtake its own last ACK, on another processor even while a
         // child is made of it, which then comes into no queue.
-        let queued = accepted + group[0].queue_length(&bench.namespace);
+        let waiting = group.first().expect("a member").queue_length(&bench.namespace);
+        let queued = accepted + waiting;
         ensure(queued >= each * CLIENT_THREADS * 9 / 10, || format!("{queued} came into a queue"))?;
         let missing = queued.checked_sub(port.established.unwrap_or_default());
         let allowed = if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs };
@@ -68,8 +69,8 @@ pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {
 }
 
 /// So many connections of each client's thread, in turn. Gives how many of them were accepted.
-fn connect_and_accept(namespace: &File, group: &[Listener], each: u64) -> u64 {
-    let (address, over) = (group[0].address, AtomicBool::new(false));
+fn connect_and_accept(namespace: &File, address: SocketAddr, group: &[Listener], each: u64) -> u64 {
+    let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let accept = |(number, listener)| {
             let over = &over;
