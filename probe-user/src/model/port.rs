@@ -206,7 +206,8 @@ pub struct Listener {
     /// The process that it belongs to, if it is known.
     #[serde(default)]
     pub owner: Option<Arc<OwnerSample>>,
-    /// Its own part in the port's totals, as far as sockets can be told apart. Those at which nothing happened share it.
+    /// Its own part in the port's totals, as far as sockets can be told apart.
+    // Shared by those at which nothing happened.
     #[serde(default)]
     pub handshakes: Arc<Handshakes>,
     /// Its own queues, in the same way.
