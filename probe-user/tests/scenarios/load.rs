@@ -56,7 +56,10 @@ pub(crate) fn many_handshakes_of_several_listeners_with_pauses(setup: &Setup) {
         let queued = accepted + waiting;
         ensure(queued >= each * CLIENT_THREADS * 9 / 10, || format!("{queued} came into a queue"))?;
         let missing = queued.checked_sub(port.established.unwrap_or_default());
-        let allowed = if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs };
+        // Without hooks on functions those are missed that are accepted before their handshake is over (docs/COMPATIBILITY.md).
+        let accepted_early = queued.div_ceil(10_000);
+        let allowed =
+            if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs + accepted_early };
         ensure(missing.is_some_and(|missing| missing <= allowed), || {
             format!("{queued} came into a queue, {port:?}, {:?}", moment.skipped)
         })?;
