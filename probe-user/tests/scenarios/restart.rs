@@ -66,7 +66,7 @@ pub(crate) fn a_daemon_that_is_killed_in_a_flood_has_lost_no_count(setup: &Setup
             .sum("tcp_backlog_established_total", &[("netns", &bench.namespace.inode().to_string())]);
         // Not PassiveOpens: where two processors handle packets of one request at once, each makes a child.
         let queued = queued + listener.queue_length(&bench.namespace);
-        let allowed = if bench.full() { moment.skipped.of_functions() } else { moment.skipped.runs };
+        let allowed = moment.skipped.of_connections(bench.full());
         let missing = established.and_then(|established| queued.checked_sub(established));
         ensure(missing.is_some_and(|missing| missing <= allowed), || {
             format!("{established:?} established, while {queued} came into a queue")

@@ -123,10 +123,7 @@ impl Bench {
         }
         programs::keep_statistics(true)?;
         for workload in [Workload::Accepted, Workload::SynDropped, Workload::SynCookie] {
-            self.traffic.batch(workload)?;
-            let before = programs::work(&running.before);
-            self.traffic.batch(workload)?;
-            say_runs(watcher, workload, &before, programs::work(&running.before));
+            say_runs(watcher, workload, &work_in(&running, || self.traffic.batch(workload))?);
         }
         programs::keep_statistics(false)?;
         running.stop()
@@ -139,10 +136,7 @@ impl Bench {
         for _ in 0..rounds {
             let running = Running::start(watcher, &self.traffic)?;
             programs::keep_statistics(true)?;
-            crowd.batch()?;
-            let before = programs::work(&running.before);
-            crowd.batch()?;
-            let work = programs::since(&before, programs::work(&running.before));
+            let work = work_in(&running, || crowd.batch())?;
             programs::keep_statistics(false)?;
             #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 instructions")]
             let all = work.values().map(|work| work.nanoseconds as f64).sum::<f64>();
@@ -155,13 +149,21 @@ impl Bench {
     }
 }
 
-fn say_runs(watcher: &Watcher, workload: Workload, before: &BTreeMap<u32, Work>, after: BTreeMap<u32, Work>) {
-    for (program, work) in programs::since(before, after) {
+/// What a watcher's programs do in a batch, after one that warms up.
+fn work_in(running: &Running, mut batch: impl FnMut() -> Result<f64>) -> Result<BTreeMap<u32, Work>> {
+    batch()?;
+    let before = programs::work(&running.before);
+    batch()?;
+    Ok(programs::since(&before, programs::work(&running.before)))
+}
+
+fn say_runs(watcher: &Watcher, workload: Workload, works: &BTreeMap<u32, Work>) {
+    for (program, work) in works {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 instructions")]
         let (runs, nanoseconds) = (work.runs as f64, work.nanoseconds as f64);
         Line::Runs {
             watcher: watcher.name.to_owned(),
-            program,
+            program: *program,
             workload: workload.name().to_owned(),
             runs: runs / Traffic::size(workload),
             instructions: nanoseconds / runs,
