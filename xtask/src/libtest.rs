@@ -1,7 +1,13 @@
 //! Reads the results of Rust's test harness out of its output.
 
+mod failures;
+
 use std::fmt;
 use std::ops::AddAssign;
+
+use self::failures::Finder;
+
+pub(crate) use self::failures::Failure;
 
 /// How many handshakes the scenario of many makes; a few thousand unless it is said, in the lab too.
 pub(crate) const HANDSHAKES_VARIABLE: &str = "TCP_BACKLOG_PROBE_HANDSHAKES";
@@ -31,14 +37,52 @@ impl fmt::Display for Counts {
 /// Follows the output of test binaries line by line.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    pub(crate) counts: Counts,
+    counts: Counts,
     /// A binary said how many tests it will run, and not yet how it went.
     unfinished: bool,
+    failures: Finder,
+}
+
+/// How tests went.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) counts: Counts,
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl From<Counts> for Results {
+    fn from(counts: Counts) -> Self {
+        Self { counts, failures: Vec::new() }
+    }
+}
+
+impl Results {
+    /// What is no test has failed.
+    pub(crate) fn fail(&mut self, what: &str, words: &str) {
+        self.counts.failed += 1;
+        self.failures.push(Failure::of(what, words));
+    }
+}
+
+impl AddAssign for Results {
+    fn add_assign(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Each failure in few words, then the numbers: the end of an output is what is read first.
+impl fmt::Display for Results {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failures.iter().try_for_each(|failure| writeln!(formatter, "failed: {failure}"))?;
+        self.counts.fmt(formatter)
+    }
 }
 
 impl Follower {
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &str) {
+        self.failures.line(line);
         if is_start(line) {
             self.close();
             self.unfinished = true;
@@ -49,10 +93,16 @@ impl Follower {
     }
 
     /// A binary that ended without its result line was killed or crashed: that is a failure.
-    pub(crate) fn close(&mut self) {
+    fn close(&mut self) {
         if std::mem::take(&mut self.unfinished) {
             self.counts.failed += 1;
         }
+    }
+
+    /// What came of all binaries.
+    pub(crate) fn end(mut self) -> Results {
+        self.close();
+        Results { counts: self.counts, failures: self.failures.found }
     }
 }
 
@@ -80,8 +130,7 @@ mod tests {
     fn follow(output: &str) -> Counts {
         let mut follower = Follower::default();
         output.lines().for_each(|line| follower.line(line));
-        follower.close();
-        follower.counts
+        follower.end().counts
     }
 
     #[test]

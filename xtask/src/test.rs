@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use crate::libtest::{Counts, Follower, HANDSHAKES_VARIABLE};
+use crate::libtest::{Counts, Follower, HANDSHAKES_VARIABLE, Results};
 use crate::setup::kernels::TESTED_LINES;
 use crate::{AlreadyReported, processes, setup, vm, workspace};
 
@@ -45,45 +45,47 @@ impl Part {
     }
 }
 
+/// What fails where no test does.
+const WHO: &str = "xtask test";
+
 /// Why a part does not run here.
 struct Skip(String);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::build_tools()?;
-    let mut counts = Counts::default();
+    let mut results = Results::default();
     for part in [Part::Unit, Part::Host, Part::Vm] {
         if arguments.only.is_some_and(|only| only != part) {
             continue;
         }
         match run_part(part, arguments)? {
-            Ok(more) => counts += at_least_one(part, more),
+            Ok(more) => results += at_least_one(part, more),
             Err(Skip(reason)) => {
                 println!("test: skipped: {reason}");
-                counts.skipped += 1;
+                results.counts.skipped += 1;
             }
         }
     }
-    let skips_count = workspace::is_continuous_integration() && counts.skipped > 0;
+    let skips_count = workspace::is_continuous_integration() && results.counts.skipped > 0;
     if skips_count {
         println!("test: a skip is a failure here, because CI is set");
     }
-    println!("{counts}");
-    if counts.failed > 0 || skips_count {
+    println!("{results}");
+    if results.counts.failed > 0 || skips_count {
         return Err(AlreadyReported.into());
     }
     Ok(())
 }
 
 /// A part that runs nothing proves nothing, however well it ends.
-fn at_least_one(part: Part, mut counts: Counts) -> Counts {
-    if counts == Counts::default() {
-        println!("test: there is no {} test", part.name());
-        counts.failed = 1;
+fn at_least_one(part: Part, mut results: Results) -> Results {
+    if results.counts == Counts::default() {
+        results.fail(WHO, &format!("there is no {} test", part.name()));
     }
-    counts
+    results
 }
 
-fn run_part(part: Part, arguments: &Arguments) -> Result<Result<Counts, Skip>> {
+fn run_part(part: Part, arguments: &Arguments) -> Result<Result<Results, Skip>> {
     Ok(match part {
         Part::Unit => Ok(run_cargo_test(&["--workspace", "--exclude", "probe-ebpf", "--no-fail-fast"])?),
         Part::Host if !workspace::is_root() => {
@@ -112,27 +114,29 @@ fn run_part(part: Part, arguments: &Arguments) -> Result<Result<Counts, Skip>> {
 
 /// The documented compatibility is a result like any other, but it may lag behind a new hook until the
 /// next run of CI.
-fn run_lab(lab: &setup::Lab) -> Result<Counts> {
-    let vm::Results { mut counts, matrix } = vm::boot_all(lab, &vm::Arguments::default())?;
+fn run_lab(lab: &setup::Lab) -> Result<Results> {
+    let vm::Results { mut tests, matrix } = vm::boot_all(lab, &vm::Arguments::default())?;
     let differences = vm::compatibility::differences(&matrix)?;
     for difference in &differences {
         println!("test: {difference}");
     }
     if !differences.is_empty() {
         println!("test: remedy: cargo xtask compatibility");
-        counts.failed += u64::from(workspace::is_continuous_integration());
+        if workspace::is_continuous_integration() {
+            tests.fail(WHO, &differences.join("\n"));
+        }
     }
-    Ok(counts)
+    Ok(tests)
 }
 
 /// Runs tests, shows what they say and counts them.
-fn run_cargo_test(arguments: &[&str]) -> Result<Counts> {
+fn run_cargo_test(arguments: &[&str]) -> Result<Results> {
     let mut cargo = workspace::cargo("test");
     cargo.args(arguments);
     follow(&mut cargo)
 }
 
-fn follow(command: &mut Command) -> Result<Counts> {
+fn follow(command: &mut Command) -> Result<Results> {
     let line = processes::line_of(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -148,13 +152,11 @@ fn follow(command: &mut Command) -> Result<Counts> {
         }
     }
     let status = child.wait()?;
-    follower.close();
-    let mut counts = follower.counts;
-    if !status.success() && counts.failed == 0 {
-        println!("test: `{line}` failed ({status})");
-        counts.failed = 1; // it did not even compile
+    let mut results = follower.end();
+    if !status.success() && results.counts.failed == 0 {
+        results.fail(WHO, &format!("`{line}` failed ({status})")); // it did not even compile
     }
-    Ok(counts)
+    Ok(results)
 }
 
 #[cfg(test)]
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
 
     fn counts_of(script: &str) -> Counts {
-        follow(Command::new("sh").args(["-c", script])).unwrap()
+        follow(Command::new("sh").args(["-c", script])).unwrap().counts
     }
 
     #[test]
@@ -179,9 +181,14 @@ mod tests {
 
     #[test]
     fn nothing_run_is_a_failure() {
-        assert_eq!(at_least_one(Part::Host, Counts::default()).failed, 1);
+        let nothing = at_least_one(Part::Host, Results::default());
+        assert_eq!(nothing.counts.failed, 1);
+        assert_eq!(
+            nothing.to_string(),
+            "failed: xtask test\n    there is no host test\n0 passed, 1 failed, 0 skipped"
+        );
         let passed = Counts { passed: 1, failed: 0, skipped: 0 };
-        assert_eq!(at_least_one(Part::Host, passed), passed);
+        assert_eq!(at_least_one(Part::Host, passed.into()).counts, passed);
     }
 
     #[test]

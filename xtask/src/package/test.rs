@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use self::system::System;
 use super::{Release, deb_of, folder, make};
-use crate::libtest::{Counts, Follower};
+use crate::libtest::{Follower, Results};
 use crate::{AlreadyReported, setup, workspace};
 
 /// Installs, runs, upgrades, breaks and removes the package for Debian: on this machine, and on kernels of the lab
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (first, second) = (folder().join(first.deb_name()), deb_of(&Release::current(2)?)?);
     let source = setup::debian_system::provide()?;
     let system = System { source: &source, first: &first, second: &second };
-    let mut counts = Counts::default();
+    let mut results = Results::default();
     if !arguments.no_native {
         println!("package test: in namespaces of this machine");
         let mut follower = Follower::default();
@@ -52,14 +52,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             println!("{line}");
             follower.line(line);
         })?;
-        follower.close();
-        counts += follower.counts;
+        results += follower.end();
     }
     if !arguments.no_vm {
         for label in &arguments.kernels {
-            counts += machine::run(&system, label, arguments.verbose)?;
+            results += machine::run(&system, label, arguments.verbose)?;
         }
     }
-    println!("{counts}");
-    if counts.failed > 0 || counts.passed == 0 { Err(AlreadyReported.into()) } else { Ok(()) }
+    println!("{results}");
+    if results.counts.failed > 0 || results.counts.passed == 0 { Err(AlreadyReported.into()) } else { Ok(()) }
 }

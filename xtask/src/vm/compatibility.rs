@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     let arguments = Arguments { test_arguments: vec![TEST.to_owned()], ..Arguments::default() };
     let labels: Vec<&str> = arguments.kernels.iter().map(String::as_str).collect();
     let results = boot_all(&setup::lab(&labels)?, &arguments)?;
-    if results.counts.failed > 0 || !results.matrix.is_complete() {
+    if results.tests.counts.failed > 0 || !results.matrix.is_complete() {
         bail!("compatibility: the run is not complete, {DOCUMENT} is left as it is");
     }
     let document = read()?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::matrix::Findings;
-use crate::libtest::{Counts, Follower};
+use crate::libtest::{Failure, Follower, Results};
 
 /// Lines of our own init begin so.
 pub(crate) const MARK: &str = "LAB:";
@@ -66,32 +66,32 @@ impl Console {
     }
 
     /// The verdict when the machine is off: each way to fail counts one failure at least.
-    pub(crate) fn verdict(mut self) -> Verdict {
-        self.tests.close();
-        let mut counts = self.tests.counts;
+    pub(crate) fn verdict(self) -> Verdict {
+        let mut results = self.tests.end();
         let mut problems = self.complaints;
         match self.exit_code {
             Some(0) => {}
             Some(code) => problems.push(format!("the program ended with exit code {code}")),
             None => problems.push("the program did not end".to_owned()),
         }
-        if counts.failed == 0 && !problems.is_empty() {
-            counts.failed = 1;
+        if !problems.is_empty() {
+            results.failures.push(Failure::of("the machine", &problems.join("\n")));
+            results.counts.failed = results.counts.failed.max(1);
         }
-        Verdict { counts, problems }
+        Verdict { results, problems }
     }
 }
 
 /// How a boot ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) counts: Counts,
+    pub(crate) results: Results,
     pub(crate) problems: Vec<String>,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.counts)?;
+        write!(formatter, "{}", self.results.counts)?;
         self.problems.iter().try_for_each(|problem| write!(formatter, "\n    {problem}"))
     }
 }
@@ -113,6 +113,7 @@ fn is_complaint(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::libtest::Counts;
 
     const PASSED: &str =
         "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
@@ -134,7 +135,7 @@ mod tests {
         ];
         let verdict = verdict(&lines);
         assert_eq!(verdict.problems, [""; 0]);
-        assert_eq!(verdict.counts, Counts { passed: 2, failed: 0, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { passed: 2, failed: 0, skipped: 0 });
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
             (Source::Guest, "LAB: exit 0"),
         ];
         let verdict = verdict(&lines);
-        assert_eq!(verdict.counts, Counts { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { passed: 2, failed: 1, skipped: 0 });
         assert_eq!(verdict.problems, ["[    3.1] ------------[ cut here ]------------"]);
     }
 
@@ -154,8 +155,11 @@ mod tests {
     fn a_test_binary_that_never_ends_fails_once() {
         let lines = [(Source::Guest, "LAB: kernel 6.1.0"), (Source::Guest, "running 2 tests")];
         let verdict = verdict(&lines);
-        assert_eq!(verdict.counts, Counts { passed: 0, failed: 1, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { passed: 0, failed: 1, skipped: 0 });
         assert_eq!(verdict.problems, ["the program did not end"]);
+        assert!(
+            verdict.results.to_string().starts_with("failed: the machine\n    the program did not end\n")
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use self::boot::{Clock, Machine, Shown};
 use self::console::{Console, Verdict};
 use self::matrix::Matrix;
 use self::pack::{Programs, build_tests, pack};
-use crate::libtest::{Counts, HANDSHAKES_VARIABLE};
+use crate::libtest::{self, HANDSHAKES_VARIABLE};
 use crate::setup::kernels::{Kernel, TESTED_LINES};
 use crate::setup::{self, Lab};
 use crate::{AlreadyReported, build, workspace};
@@ -80,9 +80,9 @@ impl Default for Arguments {
 /// The command itself.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let labels: Vec<&str> = arguments.kernels.iter().map(String::as_str).collect();
-    let counts = boot_all(&setup::lab(&labels)?, arguments)?.counts;
-    println!("{counts}");
-    if counts.failed > 0 {
+    let tests = boot_all(&setup::lab(&labels)?, arguments)?.tests;
+    println!("{tests}");
+    if tests.counts.failed > 0 {
         return Err(AlreadyReported.into());
     }
     Ok(())
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// What came of a run on one or more kernels.
 #[derive(Default)]
 pub(crate) struct Results {
-    pub(crate) counts: Counts,
+    pub(crate) tests: libtest::Results,
     pub(crate) matrix: Matrix,
 }
 
@@ -105,8 +105,11 @@ pub(crate) fn boot_all(lab: &Lab, arguments: &Arguments) -> Result<Results> {
     let _turn = wait_for_turn()?;
     let programs = Programs { busybox: &lab.busybox, daemon: &daemon, tests: &tests };
     let mut results = Results::default();
-    for (verdict, kernel) in boot_some_at_once(lab, programs, arguments)? {
-        results.counts += verdict.counts;
+    for (mut verdict, kernel) in boot_some_at_once(lab, programs, arguments)? {
+        for failure in &mut verdict.results.failures {
+            failure.test.insert_str(0, &format!("{}: ", kernel.label));
+        }
+        results.tests += verdict.results;
         results.matrix.0.push(kernel);
     }
     print!("{}", results.matrix.hooks());
@@ -178,7 +181,7 @@ fn run_on(kernel: &Kernel, lab: &Lab, programs: Programs<'_>, arguments: &Argume
     let seconds = started.elapsed().as_secs_f32();
     let mut report = format!("vm {}: kernel {release}: {verdict} ({seconds:.1} s)\n", kernel.label);
     let kernel = matrix::Kernel { label: kernel.label, release, findings };
-    if verdict.counts.failed > 0 {
+    if verdict.results.counts.failed > 0 {
         report += &format!("vm {}: the log is {}\n", kernel.label, log.display());
         report += &failures_in(&fs::read_to_string(&log).unwrap_or_default());
     }

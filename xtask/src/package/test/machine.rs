@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::super::folder;
 use super::system::{self, FOLDER, Surroundings, System};
-use crate::libtest::Counts;
+use crate::libtest::Results;
 use crate::setup::{self, Lab, kernels::Kernel};
 use crate::vm::boot::{Clock, Machine, Shown};
 use crate::vm::initramfs::Initramfs;
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(3600);
 const MEMORY: &str = "3G";
 
 /// Boots the kernel of this label and runs the tests there.
-pub(super) fn run(system: &System<'_>, label: &str, verbose: bool) -> Result<Counts> {
+pub(super) fn run(system: &System<'_>, label: &str, verbose: bool) -> Result<Results> {
     let lab = setup::lab(&[label])?;
     let kernel = lab.kernels.first().context("package test: no kernel")?;
     let _turn = vm::wait_for_turn()?;
@@ -46,7 +46,7 @@ pub(super) fn run(system: &System<'_>, label: &str, verbose: bool) -> Result<Cou
     let verdict = vm::boot_until_init(&machine)?.verdict();
     let (seconds, log) = (started.elapsed().as_secs_f32(), log.display());
     println!("package test: kernel {label}: {verdict} ({seconds:.0} s); the log is {log}");
-    Ok(verdict.counts)
+    Ok(verdict.results)
 }
 
 fn write_archive(system: &System<'_>, lab: &Lab, kernel: &Kernel, archive: &Path) -> Result<()> {
