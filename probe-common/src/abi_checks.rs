@@ -26,7 +26,7 @@ const _: () = {
     assert!(size_of::<QueuedChild>() == 3 * 8);
     assert!(size_of::<ListenCall>() == 8 + 2 * 4);
     assert!(size_of::<AddressRange>() == 2 * 8);
-    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 8 * 4);
+    assert!(size_of::<Settings>() == DISCARD_SITES * size_of::<AddressRange>() + 10 * 4);
     assert!(size_of::<KernelOffsets>() == KernelOffsets::FIELDS * 4);
     assert!(Loss::ALL.len() == Loss::COUNT as usize);
 };

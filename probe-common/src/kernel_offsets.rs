@@ -61,6 +61,8 @@ kernel_offsets! {
     /// `struct mptcp_sock`, which begins with the `struct sock`: `first`, a pointer to the `struct sock` of the
     /// first subflow; 0 without MPTCP.
     mptcp_first_subflow,
+    /// `struct tcp_sock`, which begins with the `struct sock`: `rcvq_space.time`, u64: microseconds, by CLOCK_MONOTONIC.
+    tcp_established_at,
     /// `struct net`: `ns.inum`, u32.
     net_inum,
     /// `struct net`: `mib.net_statistics`, a per-CPU pointer to `struct linux_mib`.
@@ -109,6 +111,8 @@ kernel_offsets! {
     type_linux_mib,
     /// The BTF id of `struct inet_connection_sock`.
     type_inet_connection_sock,
+    /// The BTF id of `struct tcp_sock`.
+    type_tcp_sock,
     /// The BTF id of `struct tcp_request_sock`.
     type_tcp_request_sock,
     /// The BTF id of `struct tcphdr`.

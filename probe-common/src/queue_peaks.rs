@@ -54,6 +54,10 @@ impl QueuePeaks {
     /// Notes the length that a queue has now, in windows that are not over.
     #[inline(always)]
     pub fn note(&mut self, now: u64, length: u32) {
+        // The shortest window lies in all others: what is no peak there is none anywhere.
+        if length <= self.current[0] {
+            return;
+        }
         for current in self.current.iter_mut().take(DEMAND) {
             if length > *current {
                 *current = length;

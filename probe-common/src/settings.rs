@@ -32,14 +32,19 @@ pub struct Settings {
     pub accounting: u32,
     /// Not 0: last ACKs are counted in a bracket around `tcp_check_req()`, the caller of `tcp_v4_syn_recv_sock()`.
     pub last_ack_from_caller: u32,
+    /// Not 0: what became of SYNs and last ACKs is known at the end of the functions that handle them, because the kernel's
+    /// counters are known before it.
+    pub known_at_end: u32,
     /// Not 0: `inet_csk_reqsk_queue_hash_add()` returns nothing and cannot fail (up to 6.0, 6.8, 6.9).
     pub syn_queued_cannot_fail: u32,
     /// Rows of totals that each CPU has in the `HANDSHAKE` map.
     pub rows: u32,
     /// Not 0: how full queues get and how long connections wait in them is noted as well.
     pub queues: u32,
-    /// How long the `QUEUED` map is.
+    /// How long the `QUEUED` map is; 0 where connections themselves tell since when they have waited.
     pub queued_sets: u32,
+    /// Numbers that CPUs may have: the highest one and one more.
+    pub cpus: u32,
     /// Unused; keeps the size a multiple of eight.
     pub reserved: u32,
     /// Not 0: `bpf_probe_read_kernel()` may be called. Lockdown refuses every program that has the call.
@@ -52,10 +57,12 @@ impl Settings {
         discard_sites: [AddressRange { start: 0, end: 0 }; DISCARD_SITES],
         accounting: 0,
         last_ack_from_caller: 0,
+        known_at_end: 0,
         syn_queued_cannot_fail: 0,
         rows: 0,
         queues: 0,
         queued_sets: 1,
+        cpus: 1,
         reserved: 0,
         may_probe: 1,
     };

@@ -154,16 +154,31 @@ pub(crate) fn close<R: KernelRead>(
     }
     let row = state.row;
     let counters = counters_in(row)?;
-    let gained = if suspicion == Suspicion::None {
-        Gained::default()
-    } else if counters_are_read() {
-        seen::gained::<R>(state, stage, suspicion).or_else(unreadable)?
-    } else {
-        by_conditions::<R>(state, packet.listener, stage)
-    };
-    charge::gained::<R>(state, counters, &gained, stage, packet);
+    let mut dropped = false;
+    if suspicion != Suspicion::None {
+        let gained = if counters_are_read() {
+            seen::gained::<R>(state, stage, suspicion).or_else(unreadable)?
+        } else {
+            by_conditions::<R>(state, packet.listener, stage)
+        };
+        charge::gained::<R>(state, counters, &gained, stage, packet);
+        dropped = gained.is_drop();
+    }
     state.forget_packet();
-    Some(Closed { listener, counters, row, dropped: gained.is_drop() })
+    Some(Closed { listener, counters, row, dropped })
+}
+
+/// How a packet ended whose beginning was not watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was neither dropped nor answered by a cookie.
+    Well,
+    /// It was dropped.
+    Dropped,
+    /// It was answered by a cookie.
+    Cookie,
+    /// That is not known.
+    Unknown,
 }
 
 /// The same of a SYN or a last ACK whose beginning was not watched. `row` and `counters`: the listener's.
@@ -174,44 +189,55 @@ pub(crate) fn at_end<R: KernelRead>(
     stage: Stage,
     packet: &Packet,
     suspicion: Suspicion,
-) {
+) -> End {
     state.listener = NO_LISTENER;
     state.row = row;
-    let gained = if counters_are_read() {
-        gained_at_end::<R>(state, packet, stage, suspicion).or_else(unreadable)
+    let outcome = if counters_are_read() {
+        by_counters::<R>(state, packet, stage, suspicion)
     } else if suspicion == Suspicion::None {
-        None
+        Err(End::Unknown)
     } else {
-        Some(by_conditions::<R>(state, packet.listener, stage))
+        Ok(by_conditions::<R>(state, packet.listener, stage))
     };
-    if let Some(gained) = gained {
-        charge::gained::<R>(state, counters, &gained, stage, packet);
-    }
+    let end = match outcome {
+        Ok(gained) => {
+            charge::gained::<R>(state, counters, &gained, stage, packet);
+            gained.end()
+        }
+        Err(end) => end,
+    };
     state.forget_packet();
+    end
 }
 
-/// What the counters gained since this CPU last saw them. Where it never did, they are not known before the packet: its
-/// listener tells what became of it.
+/// What the counters gained since this CPU last saw them, or how the packet ended if they gained nothing. Where it never saw
+/// them, they are not known before the packet: its listener tells what became of it.
 #[inline(always)]
-fn gained_at_end<R: KernelRead>(
+fn by_counters<R: KernelRead>(
     state: &mut CpuState,
     packet: &Packet,
     stage: Stage,
     suspicion: Suspicion,
-) -> Option<Gained> {
-    let here = counters_here::<R>(state, packet.listener)?;
-    state.counters_here = here as u64;
+) -> Result<Gained, End> {
+    let Some(here) = counters_here::<R>(state, packet.listener) else {
+        lose(Loss::CountersUnreadable);
+        return Err(End::Unknown);
+    };
     let is_known = seen::is_known(state, here);
-    if !(is_known || seen::begin::<R>(state, here, stage)) {
-        return None;
+    if is_known && (suspicion == Suspicion::None || seen::is_unmoved(state, here)) {
+        return Err(End::Well);
     }
-    if suspicion == Suspicion::None {
-        Some(Gained::default())
-    } else if is_known {
+    state.counters_here = here as u64;
+    let gained = if is_known {
         seen::gained::<R>(state, stage, suspicion)
+    } else if !seen::begin::<R>(state, here, stage) {
+        None
+    } else if suspicion == Suspicion::None {
+        return Err(End::Well);
     } else {
-        Some(conditions::of_unseen::<R>(state, packet.listener, stage))
-    }
+        Some(conditions::of_unseen::<R>(state, packet, stage))
+    };
+    gained.or_else(unreadable).ok_or(End::Unknown)
 }
 
 /// What a bracket gained by the conditions that the kernel decided by. Those of the last ACK are evaluated at

@@ -3,8 +3,11 @@
 use crate::{
     cpu_state::{Answered, CpuState},
     kernel_counters::Gained,
-    kernel_read::{KernelPointer, KernelRead, accept_queue_is_full, syn_queue_is_full, syncookies},
-    packet::Stage,
+    kernel_read::{
+        KernelPointer, KernelRead, accept_queue_is_full, socket_drops, syn_queue_is_full, syncookies,
+    },
+    packet::{Packet, Stage, is_plain_ack},
+    settings::global,
 };
 
 /// `net.ipv4.tcp_syncookies`: every SYN gets a cookie.
@@ -24,8 +27,10 @@ pub(crate) fn of_syn<R: KernelRead>(state: &CpuState, listener: KernelPointer) -
         && state.reserve_kept == 0
         && syn_queue_is_full::<R>(listener)
         && syncookies::<R>(listener) == Some(0);
+    let is_told = state.reserve_kept != 0 || overflowed || syn_queue_full;
     Gained {
-        drops: 1,
+        // Where it was not seen to be queued either, it is taken for that unless something speaks against it.
+        drops: u64::from(is_told || global!(SETTINGS.known_at_end) == 0),
         overflows: u64::from(overflowed),
         syn_queue_full_drops: u64::from(syn_queue_full),
         ..Gained::default()
@@ -34,15 +39,21 @@ pub(crate) fn of_syn<R: KernelRead>(state: &CpuState, listener: KernelPointer) -
 
 /// Of a packet that may have come to nothing: the first one of its network namespace that this CPU sees.
 #[inline(always)]
-pub(crate) fn of_unseen<R: KernelRead>(state: &CpuState, listener: KernelPointer, stage: Stage) -> Gained {
-    if stage == Stage::Syn {
-        return if got_a_cookie::<R>(state, listener) {
-            Gained { cookies_sent: 1, syn_queue_full_cookies: 1, ..Gained::default() }
-        } else {
-            of_syn::<R>(state, listener)
-        };
+pub(crate) fn of_unseen<R: KernelRead>(state: &CpuState, packet: &Packet, stage: Stage) -> Gained {
+    let listener = packet.listener;
+    if stage == Stage::Syn && got_a_cookie::<R>(state, listener) {
+        return Gained { cookies_sent: 1, syn_queue_full_cookies: 1, ..Gained::default() };
     }
-    Gained { drops: 1, overflows: u64::from(accept_queue_is_full::<R>(listener)), ..Gained::default() }
+    // Nobody has seen whether it came into a queue: a listener that has lost nothing so far has not lost this one.
+    if global!(SETTINGS.known_at_end) != 0 && socket_drops::<R>(listener) == Some(0) {
+        return Gained::default();
+    }
+    if stage == Stage::Syn {
+        return of_syn::<R>(state, listener);
+    }
+    let overflowed = accept_queue_is_full::<R>(listener);
+    let refused = global!(SETTINGS.known_at_end) == 0 || overflowed && is_plain_ack(packet.skb);
+    Gained { drops: u64::from(refused), overflows: u64::from(refused && overflowed), ..Gained::default() }
 }
 
 /// Whether a SYN was answered by a cookie: `tcp_conn_request()`, where neither the accept queue nor the reserve of

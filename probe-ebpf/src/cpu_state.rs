@@ -1,9 +1,9 @@
 //! What each CPU is in the middle of.
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{helpers::generated::bpf_map_lookup_percpu_elem, macros::map, maps::PerCpuArray};
 
 use crate::{
     kernel_read::{KernelPointer, KernelRead, Probed},
-    seen::{NAMESPACES, Seen},
+    seen::Seen,
     settings::global,
 };
 
@@ -34,14 +34,21 @@ pub(crate) struct CpuState {
     pub(crate) asked: u32,
     /// The connection that is being put into an accept queue.
     pub(crate) entering: Entering,
+    /// The one that was put there last in the bracket, and counted; 0 for none.
+    pub(crate) entered: u64,
     /// The kernel's counters as they were last.
-    pub(crate) seen: [Seen; NAMESPACES],
+    pub(crate) seen: Seen,
     /// Rows that were looked up, by a hash of the listener's address: only where to look.
     pub(crate) row_hints: [u32; ROW_HINTS],
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
     pub(crate) per_cpu_distance: u64,
+    /// The child that joins an MPTCP connection, and comes into no queue; 0 for none. Not beside `entered`: what is set to zero
+    /// at once, and is sixteen bytes long, the compiler makes a call of.
+    pub(crate) joins: u64,
     /// For turning a pointer into a number: the verifier forgets what it was.
     number: u64,
+    /// The same for the address of this state and of the map that it is in, which never change.
+    own_addresses: [u64; 2],
     /// What the entry of a call handed to its return: one slot per function.
     handed_over: [u64; 2],
 }
@@ -55,6 +62,8 @@ impl CpuState {
     #[inline(always)]
     pub(crate) const fn forget_packet(&mut self) {
         self.answered = Answered::No as u32;
+        self.entered = 0;
+        self.joins = 0;
         self.child_refused = 0;
         self.reserve_kept = 0;
     }
@@ -131,32 +140,50 @@ static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn cpu_state() -> Option<&'static mut CpuState> {
     let state = CPU_STATE.get_ptr_mut(0)?;
-    // SAFETY: a map value of this CPU, checked by the verifier. Programs have it one after the other: those that write it
-    // run with bottom halves off.
+    // SAFETY: a map value of this CPU, checked by the verifier. Programs have it one after the other: those that write more
+    // of it than a number to look at again run with bottom halves off.
     Some(unsafe { &mut *state })
 }
 
-/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic. In softirqs only:
+/// A pointer as a plain number: stored and loaded again, the verifier no longer minds arithmetic. Exact in softirqs only:
 /// elsewhere one could come in between.
 #[inline(always)]
 pub(crate) fn as_number(state: &mut CpuState, pointer: KernelPointer) -> u64 {
-    let number = &raw mut state.number;
-    // SAFETY: a field of a map value of this CPU.
+    number_in(&raw mut state.number, pointer)
+}
+
+#[inline(always)]
+fn number_in(place: *mut u64, pointer: KernelPointer) -> u64 {
+    // SAFETY: a field of a map value.
     unsafe {
-        number.write_volatile(pointer as u64);
-        number.read_volatile()
+        place.write_volatile(pointer as u64);
+        place.read_volatile()
     }
 }
 
-/// `__per_cpu_offset[this CPU]`, found without kallsyms (which may be hidden, or lack data symbols):
-/// the address of this CPU's value of a per-CPU array, less the per-CPU pointer that
-/// `array_map_alloc()` put in its `struct bpf_array` (`pptrs[0]`, 4.6 and later).
+/// The state of a CPU by its number; `None` where there is none of that number, or the kernel cannot tell (before 5.19).
+///
+/// It may be in use there: see who calls this.
+#[inline(always)]
+pub(crate) fn state_of(cpu: u32) -> Option<&'static mut CpuState> {
+    let map = (&raw const CPU_STATE).cast_mut().cast();
+    let index = 0_u32;
+    // SAFETY: the map, a key of its and a number that the kernel checks.
+    let state = unsafe { bpf_map_lookup_percpu_elem(map, (&raw const index).cast(), cpu) };
+    // SAFETY: null, or a value of the map.
+    unsafe { state.cast::<CpuState>().as_mut() }
+}
+
+/// `__per_cpu_offset[the state's CPU]`, found without kallsyms (which may be hidden, or lack data symbols):
+/// the address of that CPU's value of a per-CPU array, less the per-CPU pointer that
+/// `array_map_alloc()` put in its `struct bpf_array` (`pptrs[0]`, 4.6 and later). Whoever comes in between does the same.
 #[inline(always)]
 pub(crate) fn per_cpu_distance(state: &mut CpuState) -> Option<u64> {
     if state.per_cpu_distance == 0 {
-        let value_address = (&raw const *state).cast();
-        let value_address = as_number(state, value_address);
-        let array = as_number(state, (&raw const CPU_STATE).cast()) as KernelPointer;
+        let state_itself = (&raw const *state).cast();
+        let [own, map] = &mut state.own_addresses;
+        let value_address = number_in(own, state_itself);
+        let array = number_in(map, (&raw const CPU_STATE).cast()) as KernelPointer;
         let per_cpu_pointer = Probed::read::<u64>(array, global!(KERNEL_OFFSETS.bpf_array_pptrs))?;
         state.per_cpu_distance = value_address.wrapping_sub(per_cpu_pointer);
     }

@@ -1,13 +1,14 @@
 //! The kernel's own counters on this CPU (`struct linux_mib`), as far as they are about handshakes.
 use crate::{
+    bracket::{End, Suspicion},
     cast,
     kernel_read::{KernelPointer, KernelRead, Probed},
+    packet::Stage,
     settings::global,
 };
 
 /// The counters that a stage of the handshake can raise; the others are of another one's end.
 #[repr(C)]
-#[derive(Clone, Copy)]
 pub(crate) struct KernelCounters {
     /// `LINUX_MIB_LISTENOVERFLOWS` and its neighbour `LINUX_MIB_LISTENDROPS`.
     listen: [u64; 2],
@@ -36,6 +37,24 @@ impl Gained {
     #[inline(always)]
     pub(crate) const fn is_drop(&self) -> bool {
         self.drops != 0 || self.overflows != 0
+    }
+
+    /// Whether a SYN was answered by a cookie.
+    #[inline(always)]
+    const fn is_cookie(&self) -> bool {
+        self.cookies_sent != 0
+    }
+
+    /// How the packet ended that they gained it by.
+    #[inline(always)]
+    pub(crate) const fn end(&self) -> End {
+        if self.is_drop() {
+            End::Dropped
+        } else if self.is_cookie() {
+            End::Cookie
+        } else {
+            End::Well
+        }
     }
 }
 
@@ -71,12 +90,20 @@ impl KernelCounters {
         store(&mut self.listen, read_two(here, global!(KERNEL_OFFSETS.mib_listen_overflows)))
     }
 
-    /// Reads what a SYN can raise beside these. `dropped`: it has raised an overflow, and got no cookie then.
+    /// Reads what a SYN can raise beside these.
     #[inline(always)]
-    pub(crate) fn read_flood(&mut self, here: KernelPointer, dropped: bool) -> bool {
+    pub(crate) fn read_flood(&mut self, here: KernelPointer) -> bool {
+        self.read_cookies_sent(here) && self.read_syn_queue_full(here)
+    }
+
+    #[inline(always)]
+    fn read_cookies_sent(&mut self, here: KernelPointer) -> bool {
+        store(&mut self.cookies_sent, read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent)))
+    }
+
+    #[inline(always)]
+    fn read_syn_queue_full(&mut self, here: KernelPointer) -> bool {
         store(&mut self.syn_queue_full, read_two(here, global!(KERNEL_OFFSETS.mib_syn_queue_full)))
-            && (dropped
-                || store(&mut self.cookies_sent, read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent))))
     }
 
     /// Reads what a packet for no request can raise beside these.
@@ -85,19 +112,61 @@ impl KernelCounters {
         store(&mut self.cookies_checked, read_two(here, global!(KERNEL_OFFSETS.mib_syncookies_sent) + 8))
     }
 
-    /// What was gained since `before`.
+    /// Whether no packet has been dropped or answered by a cookie since they were read last; what overflows is dropped. False
+    /// where each look takes a call: all is read at once there.
     #[inline(always)]
-    pub(crate) const fn since(&self, before: &Self) -> Gained {
-        Gained {
-            overflows: self.listen[0].wrapping_sub(before.listen[0]),
-            drops: self.listen[1].wrapping_sub(before.listen[1]),
-            cookies_sent: self.cookies_sent.wrapping_sub(before.cookies_sent),
-            cookies_received: self.cookies_checked[0].wrapping_sub(before.cookies_checked[0]),
-            cookies_failed: self.cookies_checked[1].wrapping_sub(before.cookies_checked[1]),
-            syn_queue_full_cookies: self.syn_queue_full[0].wrapping_sub(before.syn_queue_full[0]),
-            syn_queue_full_drops: self.syn_queue_full[1].wrapping_sub(before.syn_queue_full[1]),
-        }
+    pub(crate) fn are_unmoved(&self, here: KernelPointer) -> bool {
+        global!(KERNEL_OFFSETS.type_linux_mib) != 0
+            && read(here, global!(KERNEL_OFFSETS.mib_listen_overflows) + 8) == Some(self.listen[1])
+            && read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent)) == Some(self.cookies_sent)
     }
+
+    /// What a packet of this stage raised since they were read last; `None` where they cannot be read.
+    #[inline(always)]
+    pub(crate) fn gained(
+        &mut self,
+        here: KernelPointer,
+        stage: Stage,
+        suspicion: Suspicion,
+    ) -> Option<Gained> {
+        let [overflows, drops] = read_two(here, global!(KERNEL_OFFSETS.mib_listen_overflows))?;
+        let mut gained = Gained {
+            overflows: since(&mut self.listen[0], overflows),
+            drops: since(&mut self.listen[1], drops),
+            ..Gained::default()
+        };
+        match stage {
+            Stage::Syn if suspicion == Suspicion::Any => self.add_flood(here, &mut gained)?,
+            Stage::Cookie => {
+                let [received, failed] = read_two(here, global!(KERNEL_OFFSETS.mib_syncookies_sent) + 8)?;
+                gained.cookies_received = since(&mut self.cookies_checked[0], received);
+                gained.cookies_failed = since(&mut self.cookies_checked[1], failed);
+            }
+            Stage::Syn | Stage::LastAck | Stage::RequestError => {}
+        }
+        Some(gained)
+    }
+
+    /// Where the accept queue was full a SYN got no cookie; and one that found the SYN queue full was dropped or got one.
+    #[inline(always)]
+    fn add_flood(&mut self, here: KernelPointer, gained: &mut Gained) -> Option<()> {
+        if gained.overflows == 0 {
+            let sent = read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent))?;
+            gained.cookies_sent = since(&mut self.cookies_sent, sent);
+        }
+        if gained.is_drop() || gained.is_cookie() {
+            let [cookies, dropped] = read_two(here, global!(KERNEL_OFFSETS.mib_syn_queue_full))?;
+            gained.syn_queue_full_cookies = since(&mut self.syn_queue_full[0], cookies);
+            gained.syn_queue_full_drops = since(&mut self.syn_queue_full[1], dropped);
+        }
+        Some(())
+    }
+}
+
+/// What a counter gained since it was `before`, which is what it is `now` from here on.
+#[inline(always)]
+const fn since(before: &mut u64, now: u64) -> u64 {
+    now.wrapping_sub(core::mem::replace(before, now))
 }
 
 #[inline(always)]

@@ -174,6 +174,12 @@ pub(crate) fn statistics_of_namespace<R: KernelRead>(sock: KernelPointer) -> Opt
     R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))
 }
 
+/// `sk_drops` of a listener: what it has lost so far, and what was discarded on its behalf.
+#[inline(always)]
+pub(crate) fn socket_drops<R: KernelRead>(listener: KernelPointer) -> Option<u32> {
+    R::read::<u32>(listener, global!(KERNEL_OFFSETS.sock_drops))
+}
+
 /// `net.ipv4.tcp_syncookies` where the listener lives.
 #[inline(always)]
 pub(crate) fn syncookies<R: KernelRead>(listener: KernelPointer) -> Option<u8> {
@@ -218,6 +224,14 @@ pub(crate) fn syn_queue_length<R: KernelRead>(listener: KernelPointer) -> Option
         return if typed.is_null() { None } else { Direct::read::<u32>(typed.cast_const().cast(), offset) };
     }
     cast::read(id, listener, offset)
+}
+
+/// When a connection was established, by `bpf_ktime_get_ns()`; 0 for not yet. `tcp_init_buffer_space()` notes it, in
+/// microseconds, and nothing changes it before somebody reads from the connection.
+#[inline(always)]
+pub(crate) fn established_at(child: KernelPointer) -> Option<u64> {
+    let (id, offset) = (global!(KERNEL_OFFSETS.type_tcp_sock), global!(KERNEL_OFFSETS.tcp_established_at));
+    cast::read::<u64>(id, child, offset).map(|microseconds| microseconds.wrapping_mul(1_000))
 }
 
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.

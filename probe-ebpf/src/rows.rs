@@ -16,6 +16,7 @@ use crate::{
     count::lose,
     cpu_state::{CpuState, ROW_HINTS, as_number, place_among},
     kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
+    seen::know_everywhere,
     settings::global,
     shared_maps::{ACCEPT_QUEUE, FREE_ROWS, HANDSHAKE, LISTEN_CALLS, LISTENER_ROWS, LISTENERS, PORT_ROWS},
 };
@@ -56,27 +57,51 @@ fn place_of(row: u32) -> u32 {
 /// Where this CPU found it last is looked at first: whether it is still the listener's row the row says itself.
 #[inline(always)]
 pub(crate) fn row_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
-    let port = R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num));
     let socket = as_number(state, listener);
     let Some(place) = state.row_hints.get_mut(place_among::<ROW_HINTS>(socket)) else { return OTHER_ROW };
-    if !is_row_of(*place, socket, port) {
-        *place = find_row::<R>(listener, port);
+    if !is_row_of::<R>(*place, listener, |identity| identity.socket == socket) {
+        *place = row_anywhere::<R>(listener);
     }
     *place
+}
+
+/// The row of a listener in the context of a process. A softirq or another process may come in between: then it is looked for
+/// at another one's place, which is not its own, and found in the map.
+#[inline(always)]
+pub(crate) fn row_of_in_process<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
+    let place = place_among::<ROW_HINTS>(as_number(state, listener));
+    let hinted = state.row_hints.get(place).copied().unwrap_or(OTHER_ROW);
+    let is_socket = |identity: &ListenerIdentity| {
+        // The pointer itself: through memory, so that the compiler does not reckon with it.
+        core::hint::black_box(identity.socket == listener as u64)
+    };
+    if is_row_of::<R>(hinted, listener, is_socket) { hinted } else { row_anywhere::<R>(listener) }
 }
 
 /// The row of a listener, wherever the program runs. One is given to it if it has none.
 #[inline(always)]
 pub(crate) fn row_anywhere<R: KernelRead>(listener: KernelPointer) -> u32 {
-    find_row::<R>(listener, R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num)))
+    find_row::<R>(listener, port_of::<R>(listener))
 }
 
-/// Whether a row is the one of a listener that is not closed.
+/// Whether a row is the one of a listener that is not closed. `is_socket`: whether it is of the same `struct sock`.
 #[inline(always)]
-fn is_row_of(row: u32, socket: u64, port: Option<u16>) -> bool {
+fn is_row_of<R: KernelRead>(
+    row: u32,
+    listener: KernelPointer,
+    is_socket: impl FnOnce(&ListenerIdentity) -> bool,
+) -> bool {
     LISTENER_ROWS.get(row).is_some_and(|identity| {
-        identity.socket == socket && identity.closed_at == 0 && Some(identity.port.port) == port
+        is_socket(identity)
+            && identity.closed_at == 0
+            // Where no listener comes or goes unseen, another one has another row.
+            && (global!(SETTINGS.known_at_end) != 0 || Some(identity.port.port) == port_of::<R>(listener))
     })
+}
+
+#[inline(always)]
+fn port_of<R: KernelRead>(listener: KernelPointer) -> Option<u16> {
+    R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num))
 }
 
 #[inline(always)]
@@ -136,8 +161,9 @@ pub(crate) fn current_process() -> u64 {
 #[inline(always)]
 pub(crate) fn opened<R: KernelRead>(listener: KernelPointer) {
     forget(listener);
+    know_everywhere::<R>(listener);
     // One without a port is about to get one from the kernel: its first event gives it a row.
-    if R::read::<u16>(listener, global!(KERNEL_OFFSETS.sock_num)) != Some(0) {
+    if port_of::<R>(listener) != Some(0) {
         // SAFETY: no argument, no effect but the answer.
         let _row = enroll::<R>(listener, unsafe { bpf_ktime_get_ns() });
     }

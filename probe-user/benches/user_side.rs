@@ -19,7 +19,6 @@ use tcp_backlog_probe::{
     plan::{
         outcome::{Coverage, PlanOutcome},
         sizes::{Host, map_bytes, rows},
-        wishes::Wishes,
     },
     readers::accept_queue::QueueRow,
     render::{BuildInfo, prometheus},
@@ -48,7 +47,7 @@ fn main() {
 fn here(listeners: usize) -> Value {
     let possible_cpus = possible_cpus();
     let rows = rows(Host { possible_cpus, listeners }, None);
-    let map_bytes = map_bytes(possible_cpus, rows, Wishes::default());
+    let map_bytes = map_bytes(possible_cpus, rows, 0);
     json!({ "listeners": listeners, "rows": rows, "map_bytes": map_bytes })
 }
 
@@ -122,7 +121,7 @@ fn processors(cpus: usize, listeners: usize) -> Value {
         "cpus": cpus,
         "listeners": listeners,
         "rows": rows,
-        "map_bytes": map_bytes(cpus, rows, Wishes::default()),
+        "map_bytes": map_bytes(cpus, rows, 0),
         "reading_milliseconds": milliseconds(read),
     })
 }

@@ -14,11 +14,12 @@ use probe_common::{
 
 use crate::{
     count::{add_anywhere, atomic_add, lose},
+    cpu_state::cpu_state,
     kernel_read::{
-        Direct, KernelPointer, KernelRead, Probed, accept_queue, is_mptcp, is_something, is_tcp,
-        syn_queue_length,
+        Direct, KernelPointer, KernelRead, Probed, accept_queue, established_at, is_mptcp, is_something,
+        is_tcp, syn_queue_length,
     },
-    rows::{current_process, queues_in, row_anywhere},
+    rows::{current_process, queues_in, row_anywhere, row_of_in_process},
     settings::global,
     shared_maps::{ACCEPTED, QUEUED},
 };
@@ -219,6 +220,18 @@ fn accepted_after_wait<R: KernelRead>(child: KernelPointer) -> bool {
     true
 }
 
+/// Takes note of an accepted connection that tells itself since when it has waited: from the end of its handshake, with bottom
+/// halves off from the moment that it came into the queue. One that accept() took sooner has not waited.
+#[inline(always)]
+fn accepted_since_established<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
+    let Some(state) = cpu_state() else { return };
+    let Some(place) = ACCEPTED.get_ptr_mut(row_of_in_process::<R>(state, listener)) else { return };
+    // SAFETY: no argument, no effect but the answer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let wait = established_at(child).map(|at| if at == 0 { 0 } else { now.saturating_sub(at) });
+    accepted(place, wait, now);
+}
+
 /// accept() took a connection from the queue, or nothing.
 ///
 /// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`, from 6.10
@@ -226,8 +239,12 @@ fn accepted_after_wait<R: KernelRead>(child: KernelPointer) -> bool {
 /// long. One that was queued before the hooks were attached, or found no room in the map, has no known wait.
 #[inline(always)]
 fn accept_returned<R: KernelRead>(listener: KernelPointer, child: KernelPointer) {
-    if is_something(child as u64)
-        && !accepted_after_wait::<R>(child)
+    if !is_something(child as u64) {
+        return;
+    }
+    if global!(SETTINGS.queued_sets) == 0 {
+        accepted_since_established::<R>(listener, child);
+    } else if !accepted_after_wait::<R>(child)
         && let Some(place) = ACCEPTED.get_ptr_mut(row_anywhere::<R>(listener))
     {
         // SAFETY: no argument, no effect but the answer.

@@ -57,7 +57,7 @@ pub(super) fn child_enters<R: KernelRead>(
 /// A child that was made is not put there: the listener was closed, another CPU was first, or it joins an MPTCP
 /// connection (`rsk_drop_req()`).
 #[inline(always)]
-fn forget_entering(state: &mut CpuState) {
+pub(super) fn forget_entering(state: &mut CpuState) {
     if state.entering.child != 0 {
         let _what_was_noted = accept_queue::waits_no_more(state.entering.hash, state.entering.child);
         state.entering.child = 0;
@@ -79,7 +79,7 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
         forget_entering(state);
         return;
     }
-    state.entering.child = 0;
+    state.entered = core::mem::replace(&mut state.entering.child, 0);
     if state.entering.answers_syn != 0 {
         // Though it is not in the SYN queue.
         state.answered = Answered::Queued as u32;
@@ -87,6 +87,39 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
     established(counters_in(state.entering.row));
     let listener = listener.unwrap_or(state.entering.listener as KernelPointer);
     accept_queue::queued::<R>(listener, state.entering.row, state.entering.now);
+}
+
+/// A request became a child, which is in the accept queue by now.
+#[inline(always)]
+pub(super) fn request_became<R: KernelRead>(
+    state: &mut CpuState,
+    listener: KernelPointer,
+    (row, counters): (u32, *mut HandshakeCounters),
+    child: KernelPointer,
+) {
+    if state.entering.child == child as u64 {
+        child_entered::<R>(Some(listener), child as u64);
+        return;
+    }
+    forget_entering(state);
+    if state.entered != child as u64
+        && state.joins != child as u64
+        && self::state::<R>(child) == Some(TCP_SYN_RECV)
+    {
+        established(Some(counters));
+        accept_queue::queued::<R>(listener, row, accept_queue::now_if_watched());
+    }
+}
+
+/// A child joins an MPTCP connection, and comes into no accept queue. One that may not is closed at once.
+///
+/// `bool mptcp_finish_join(struct sock *ssk)`: `subflow_syn_recv_sock()` calls it for each of them (f296234c98a8, 5.7).
+#[fentry(function = "mptcp_finish_join")]
+fn fentry_mptcp_finish_join(ctx: FEntryContext) -> i32 {
+    if let Some(state) = cpu_state() {
+        state.joins = ctx.arg::<u64>(0);
+    }
+    0
 }
 
 /// `struct sock *inet_csk_complete_hashdance(struct sock *sk, struct sock *child, struct request_sock *req,

@@ -5,15 +5,15 @@ use aya_ebpf::{
 };
 
 use crate::{
-    bracket::{self, Suspicion},
+    bracket::{self, End, Suspicion},
     count::{add_anywhere, add_in_softirq},
     cpu_state::{Answered, CpuState, NO_LISTENER, cpu_state},
     hooks::accept_queue,
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, serves_fast_opens, state,
     },
-    packet::{Packet, Stage},
-    rows::{counters_in, counters_of},
+    packet::{Packet, Stage, is_from_mapped_address},
+    rows::{counters_in, counters_of, row_of},
     settings::global,
 };
 
@@ -78,21 +78,44 @@ fn syn_done_unless_passed_on() {
 }
 
 /// A SYN came to a listener, and is done with: both at once, where that is known without looking at its beginning.
+/// `may_be_ignored`: by a function for IPv6.
 #[inline(always)]
-fn syn_handled(packet: &Packet) {
+fn syn_handled(packet: &Packet, may_be_ignored: bool) {
     let Some(state) = cpu_state() else { return };
-    let row = bracket::row_for::<Direct>(state, packet.listener);
+    let is_known_here = global!(SETTINGS.known_at_end) != 0;
+    let row = if is_known_here {
+        row_of::<Direct>(state, packet.listener)
+    } else {
+        bracket::row_for::<Direct>(state, packet.listener)
+    };
     let Some(counters) = counters_in(row) else { return };
     add_in_softirq!(counters, syn_received, 1);
-    let suspicion = suspicion::<Direct>(state, packet.listener);
-    bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, suspicion);
+    // TCP Fast Open may have made a child of it.
+    let made_a_child = state.answered == Answered::Queued as u32;
+    let suspicion = if is_known_here { Suspicion::Any } else { suspicion::<Direct>(state, packet.listener) };
+    let end = bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, suspicion);
+    // What was neither dropped nor answered by a cookie is in the SYN queue.
+    if is_known_here
+        && end == End::Well
+        && !made_a_child
+        && !(may_be_ignored && is_from_mapped_address(packet.skb))
+    {
+        add_in_softirq!(counters, syn_queued, 1);
+        accept_queue::syn_queued::<Direct>(packet.listener, row, 0);
+    }
 }
 
-/// The same at a function that may pass the packet on.
 #[inline(always)]
-fn syn_handled_unless_passed_on(packet: &Packet) {
+fn ipv4_syn_handled(packet: &Packet) {
+    syn_handled(packet, false);
+}
+
+/// The same at a function that may pass the packet on, or ignore it: one from a mapped IPv4 address, which no network
+/// delivers (dcc32f4f183a, 5.12 and stable trees).
+#[inline(always)]
+fn ipv6_syn_handled(packet: &Packet) {
     if !is_passed_on::<Direct>(packet.skb) {
-        syn_handled(packet);
+        syn_handled(packet, true);
     }
 }
 
@@ -123,7 +146,7 @@ macro_rules! syn_programs {
 
 syn_programs!(
     "tcp_v4_conn_request",
-    syn_handled,
+    ipv4_syn_handled,
     syn_received,
     syn_done,
     fexit_tcp_v4_conn_request,
@@ -132,7 +155,7 @@ syn_programs!(
 );
 syn_programs!(
     "tcp_v6_conn_request",
-    syn_handled_unless_passed_on,
+    ipv6_syn_handled,
     syn_received_unless_passed_on,
     syn_done_unless_passed_on,
     fexit_tcp_v6_conn_request,
@@ -141,7 +164,7 @@ syn_programs!(
 );
 syn_programs!(
     "subflow_v4_conn_request",
-    syn_handled,
+    ipv4_syn_handled,
     syn_received,
     syn_done,
     fexit_subflow_v4_conn_request,
@@ -150,7 +173,7 @@ syn_programs!(
 );
 syn_programs!(
     "subflow_v6_conn_request",
-    syn_handled_unless_passed_on,
+    ipv6_syn_handled,
     syn_received_unless_passed_on,
     syn_done_unless_passed_on,
     fexit_subflow_v6_conn_request,
@@ -165,7 +188,7 @@ syn_programs!(
 /// struct sock *sk, struct sk_buff *skb)`: unchanged from 5.4 to 7.3.
 #[fexit(function = "tcp_conn_request")]
 fn fexit_tcp_conn_request(ctx: FExitContext) -> i32 {
-    syn_handled(&Packet::without_request(ctx.arg(2), ctx.arg(3)));
+    ipv4_syn_handled(&Packet::without_request(ctx.arg(2), ctx.arg(3)));
     0
 }
 

@@ -6,15 +6,15 @@ use aya_ebpf::{
 use probe_common::{handshake::HandshakeCounters, settings::ACCOUNTING_CONDITIONS};
 
 use crate::{
-    bracket::{self, Closed, Suspicion},
+    bracket::{self, End, Suspicion},
     count::add_in_softirq,
     cpu_state::{Asked, cpu_state},
-    hooks::established::child_enters,
+    hooks::established::{child_enters, forget_entering, request_became},
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_passed_on, is_something,
     },
     packet::{Packet, Stage, packet_of_request},
-    rows::counters_in,
+    rows::{counters_in, row_of},
     settings::global,
 };
 
@@ -79,7 +79,8 @@ fn child_handled(packet: &Packet, route: u64, unhashed: u64, child: KernelPointe
     let Some(counters) = counters_in(row) else { return };
     let (made, by_fast_open) = (is_something(child as u64), is_fast_open(route, unhashed));
     if is_something(unhashed) {
-        bracket::at_end::<Direct>(state, (row, counters), Stage::LastAck, packet, suspicion(made));
+        let _charged =
+            bracket::at_end::<Direct>(state, (row, counters), Stage::LastAck, packet, suspicion(made));
     } else if by_fast_open {
         state.child_refused = u32::from(!made);
     }
@@ -119,9 +120,28 @@ fn refused_by_conditions<R: KernelRead>(counters: *mut HandshakeCounters, listen
 /// A last ACK as the caller's bracket saw it, where `tcp_v4_syn_recv_sock()` has no hook of its own:
 /// every refusal by it is a listen drop.
 #[inline(always)]
-pub(super) fn from_caller(closed: &Closed, child_made: bool) {
-    if global!(SETTINGS.last_ack_from_caller) != 0 && (closed.dropped || child_made) {
-        let counters = closed.counters;
+pub(super) fn from_caller(counters: *mut HandshakeCounters, dropped: bool, child_made: bool) {
+    if global!(SETTINGS.last_ack_from_caller) != 0 && (dropped || child_made) {
+        add_in_softirq!(counters, last_ack_received, 1);
+    }
+}
+
+/// A packet for a queued request is done with: all that a trampoline has to see of a last ACK, where the counters are known
+/// before it.
+#[inline(always)]
+pub(super) fn handled(packet: &Packet, child: KernelPointer, made: bool) {
+    let Some(state) = cpu_state() else { return };
+    let row = row_of::<Direct>(state, packet.listener);
+    let Some(counters) = counters_in(row) else { return };
+    if made {
+        add_in_softirq!(counters, last_ack_received, 1);
+        request_became::<Direct>(state, packet.listener, (row, counters), child);
+        state.forget_packet();
+        return;
+    }
+    forget_entering(state);
+    let end = bracket::at_end::<Direct>(state, (row, counters), Stage::LastAck, packet, Suspicion::Any);
+    if end == End::Dropped {
         add_in_softirq!(counters, last_ack_received, 1);
     }
 }

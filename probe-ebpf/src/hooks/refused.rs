@@ -29,7 +29,8 @@ fn close<R: KernelRead>(stage: Stage, packet: Option<Packet>, suspicion: Suspici
     bracket::close::<R>(state, stage, &packet, suspicion)
 }
 
-/// A packet came for a request in the SYN queue. Watched where `tcp_v4_syn_recv_sock()`, which it calls, cannot be.
+/// A packet came for a request in the SYN queue. Watched where `tcp_v4_syn_recv_sock()`, which it calls, is not, and the
+/// counters are not known before.
 ///
 /// `struct sock *tcp_check_req(struct sock *sk, struct sk_buff *skb, struct request_sock *req,
 /// bool fastopen, bool *req_stolen)`: a sixth argument `drop_reason` from 6.15. With `fastopen`
@@ -46,12 +47,18 @@ fn request_checked(packet: &Packet, fastopen: u8) {
 /// The packet is done with. The child is returned, or the listener itself (the packet is for
 /// it after all), or nothing.
 #[inline(always)]
-fn request_done(packet: Packet, result: u64) {
-    let child_made = is_something(result) && result != packet.listener as u64;
+fn request_done(packet: Packet, fastopen: u8, result: KernelPointer) {
+    let child_made = is_something(result as u64) && result != packet.listener;
+    if global!(SETTINGS.known_at_end) != 0 {
+        if fastopen == 0 {
+            last_ack::handled(&packet, result, child_made);
+        }
+        return;
+    }
     child_entered::<Direct>(Some(packet.listener), u64::from(child_made));
     let suspicion = if child_made { Suspicion::None } else { Suspicion::Any };
     if let Some(closed) = close::<Direct>(Stage::LastAck, Some(packet), suspicion) {
-        last_ack::from_caller(&closed, child_made);
+        last_ack::from_caller(closed.counters, closed.dropped, child_made);
     }
 }
 
@@ -63,13 +70,13 @@ fn fentry_tcp_check_req(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_5(ctx: FExitContext) -> i32 {
-    request_done(packet_of_request!(ctx), ctx.arg(5));
+    request_done(packet_of_request!(ctx), ctx.arg(3), ctx.arg(5));
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 fn fexit_tcp_check_req_6(ctx: FExitContext) -> i32 {
-    request_done(packet_of_request!(ctx), ctx.arg(6));
+    request_done(packet_of_request!(ctx), ctx.arg(3), ctx.arg(6));
     0
 }
 
@@ -89,7 +96,7 @@ fn cookie_done<R: KernelRead>(listener: Option<KernelPointer>, result: u64) {
     let packet = listener.map(|listener| Packet::without_request(listener, core::ptr::null()));
     if let Some(closed) = close::<R>(Stage::Cookie, packet, Suspicion::Any) {
         let child_made = is_something(result) && result != closed.listener;
-        last_ack::from_caller(&closed, child_made);
+        last_ack::from_caller(closed.counters, closed.dropped, child_made);
     }
 }
 

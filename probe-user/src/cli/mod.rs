@@ -80,8 +80,8 @@ struct AttachArguments {
     /// Whether it is noted how full queues get and how long connections wait in them [default: full]
     #[arg(long, value_enum, env = "TCP_BACKLOG_PROBE_QUEUES")]
     queues: Option<QueuesWish>,
-    /// Connections in accept queues, on the whole host, whose wait for accept() can be measured at once; 24 bytes of
-    /// kernel memory each [default: 65536]
+    /// Connections in accept queues, on the whole host, whose wait for accept() can be measured at once in the kprobe
+    /// plan; 24 bytes of kernel memory each [default: 65536]
     #[arg(long, value_name = "NUMBER", env = "TCP_BACKLOG_PROBE_ACCEPT_WAIT_CONNECTIONS")]
     accept_wait_connections: Option<u32>,
     /// How many listeners are told apart; those past it are counted in the row `other` [default: twice as many as there

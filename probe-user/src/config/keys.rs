@@ -98,8 +98,8 @@ pub const KEYS: [Key; 14] = [
         effect: Effect::Restart,
         value: |config| Some(config.wishes.queued_connections.to_string()),
         example: "",
-        help: "Connections in accept queues, on the whole host, whose wait for accept() can be measured at once;\n\
-               24 bytes of kernel memory each.",
+        help: "Connections in accept queues, on the whole host, whose wait for accept() can be measured at once in the\n\
+               kprobe plan; 24 bytes of kernel memory each. In the trampoline plan all are measured.",
     },
     Key {
         path: "hooks.listeners",

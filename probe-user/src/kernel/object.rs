@@ -63,7 +63,7 @@ pub(super) fn load(plan: &Plan, btf: &KernelBtf, log_level: u8) -> Result<Ebpf, 
         .map_max_entries(HANDSHAKE, plan.total_entries)
         .map_max_entries(ACCEPT_QUEUE, plan.total_entries)
         .map_max_entries(ACCEPTED, rows)
-        .map_max_entries(QUEUED, plan.settings.queued_sets)
+        .map_max_entries(QUEUED, plan.settings.queued_sets.max(1))
         .map_max_entries(LISTENER_ROWS, rows)
         .map_max_entries(LISTENERS, rows)
         .map_max_entries(PORT_ROWS, rows)

@@ -7,6 +7,8 @@ use probe_common::{
     settings::{ACCOUNTING_CONDITIONS, ACCOUNTING_KERNEL_COUNTERS, AddressRange, Settings},
 };
 
+use circumstances::{Circumstances, LastAck, connections_tell};
+
 use super::{
     catalogue::{CATALOGUE, name},
     hook::{Hook, Need, Program, ProgramKind, Wanted, Way},
@@ -41,7 +43,7 @@ pub struct Candidate {
     pub way: usize,
     /// Its variant.
     pub variant: Variant,
-    /// The programs that fit this kernel; empty for [`Variant::Caller`].
+    /// The programs that fit this kernel; none where others tell enough.
     pub programs: Vec<Program>,
 }
 
@@ -60,8 +62,8 @@ pub struct HookPlan {
 
 impl HookPlan {
     /// The way that is tried first.
-    fn first_way(&self) -> Option<Variant> {
-        self.candidates.first().map(|candidate| candidate.variant)
+    fn first_way(&self) -> Option<&'static Way> {
+        self.hook.ways.get(self.candidates.first()?.way)
     }
 }
 
@@ -136,7 +138,7 @@ fn cpus(possible_cpus: usize) -> u32 {
 }
 
 /// The way of a hook that is tried first.
-fn first_way(hooks: &[HookPlan], name: &str) -> Option<Variant> {
+fn first_way(hooks: &[HookPlan], name: &str) -> Option<&'static Way> {
     hooks.iter().find(|plan| plan.hook.name == name)?.first_way()
 }
 
@@ -147,17 +149,25 @@ fn settings(
     hooks: &[HookPlan],
     may_probe: bool,
 ) -> Settings {
+    let last_ack = first_way(hooks, name::LAST_ACK).map(LastAck::of);
+    let accepted = first_way(hooks, name::ACCEPTED);
     let mut settings = Settings {
         accounting: match accounting {
             Accounting::KernelCounters => ACCOUNTING_KERNEL_COUNTERS,
             Accounting::Conditions => ACCOUNTING_CONDITIONS,
             Accounting::SocketDrops | Accounting::None => 0,
         },
-        last_ack_from_caller: u32::from(first_way(hooks, name::LAST_ACK) == Some(Variant::Caller)),
+        last_ack_from_caller: u32::from(last_ack.is_some_and(LastAck::is_from_caller)),
+        known_at_end: u32::from(last_ack == Some(LastAck::AtEnd)),
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
         may_probe: u32::from(may_probe),
         queues: u32::from(wishes.queues == QueuesWish::Full),
-        queued_sets: queued_sets(wishes),
+        queued_sets: if accepted.is_none() || connections_tell(accepted) {
+            0
+        } else {
+            queued_sets(wishes.queued_connections)
+        },
+        cpus: cpus(facts.possible_cpus),
         ..Settings::UNSET
     };
     if let Ok(sites) = &facts.discard_sites {
@@ -172,27 +182,14 @@ fn can_fail(facts: &KernelFacts, function: &str) -> bool {
     facts.types.function(function).is_some_and(|prototype| prototype.returns)
 }
 
-/// What programs depend on beside the kernel.
-#[derive(Clone, Copy)]
-struct Circumstances {
-    wishes: Wishes,
-    accounting: Accounting,
-    /// How last ACKs are seen.
-    last_ack: Option<Variant>,
-}
-
 fn plan_hooks(
     facts: &KernelFacts,
     wishes: Wishes,
     failures: &Failures,
     accounting: Accounting,
 ) -> Vec<HookPlan> {
-    let plan =
-        |hook, last_ack| plan_hook(hook, facts, failures, Circumstances { wishes, accounting, last_ack });
-    // What it is seen by depends on none of the others.
-    let last_ack = CATALOGUE.iter().find(|hook| hook.name == name::LAST_ACK);
-    let last_ack = last_ack.and_then(|hook| plan(hook, None).first_way());
-    CATALOGUE.iter().map(|hook| plan(hook, last_ack)).collect()
+    let circumstances = Circumstances::find(facts, wishes, failures, accounting);
+    CATALOGUE.iter().map(|hook| plan_hook(hook, facts, failures, circumstances)).collect()
 }
 
 fn plan_hook(
@@ -308,12 +305,18 @@ fn fitting_programs(
     let only_by_tracepoint = way.variant == Variant::Tracepoint
         && wishes.plan != PlanWish::Tracepoint
         && hook.wanted != Wanted::BySocketDrops
-        && !hook.ways.iter().any(|way| is_allowed(way.variant, wishes.plan));
-    if !(is_allowed(way.variant, wishes.plan) || only_by_tracepoint) {
+        && !hook.ways.iter().any(|way| wishes.plan.allows(way.variant));
+    if !(wishes.plan.allows(way.variant) || only_by_tracepoint) {
         return Err("not asked for".to_owned());
     }
-    if way.variant == Variant::Caller && accounting != Accounting::KernelCounters {
+    if way.needs.contains(&OffsetGroup::Counters) && accounting != Accounting::KernelCounters {
         return Err("needs accounting by kernel-counters".to_owned());
+    }
+    if way.needs.contains(&OffsetGroup::OtherCpus) && !circumstances.listeners_are_seen {
+        return Err("listeners are not seen to come and go".to_owned());
+    }
+    if way.places.is_empty() && !circumstances.syns_are_known {
+        return Err("the end of a SYN does not tell what became of it".to_owned());
     }
     for group in way.needs {
         if let Some(error) = facts.resolved.why_missing(*group) {
@@ -333,16 +336,6 @@ fn fitting_programs(
     Ok(programs)
 }
 
-const fn is_allowed(variant: Variant, wish: PlanWish) -> bool {
-    match wish {
-        PlanWish::Auto => true,
-        PlanWish::Trampoline => matches!(variant, Variant::Trampoline | Variant::Caller),
-        PlanWish::Kprobe => matches!(variant, Variant::Kprobe),
-        PlanWish::Tracepoint => matches!(variant, Variant::Tracepoint),
-        PlanWish::None => false,
-    }
-}
-
 /// The program for one place: the first that fits the kernel's prototype; none where the place can be
 /// left out.
 fn program_for(
@@ -358,7 +351,9 @@ fn program_for(
     let Some(prototype) = prototype else {
         // Without CONFIG_IPV6 there is no twin, and nothing for it to count.
         let has_ipv6 = facts.resolved.offsets.sock_v6_rcv_saddr != 0;
-        if first.need == Need::IfPresent || (!has_ipv6 && first.target.contains("_v6_")) {
+        if matches!(first.need, Need::IfPresent | Need::IfKnownAtEnd)
+            || (!has_ipv6 && first.target.contains("_v6_"))
+        {
             return Ok(None);
         }
         return Err(format!("this kernel has no {}", first.target));
@@ -369,10 +364,13 @@ fn program_for(
     let exit_suffices = prototype.returns && circumstances.accounting != Accounting::Conditions;
     let superfluous = match first.need {
         Need::UnlessExitSuffices => exit_suffices,
-        Need::UnlessChildIsSeen => {
-            matches!(circumstances.last_ack, Some(Variant::Trampoline | Variant::Kprobe))
-        }
-        Need::UnlessCallerIsSeen => circumstances.last_ack == Some(Variant::Caller),
+        Need::UnlessChildIsSeen => match circumstances.last_ack {
+            Some(LastAck::ByChild) => true,
+            Some(LastAck::AtEnd) => !circumstances.waits_are_noted,
+            Some(LastAck::ByCaller) | None => false,
+        },
+        Need::UnlessCallerIsSeen => circumstances.last_ack.is_some_and(LastAck::is_from_caller),
+        Need::IfKnownAtEnd => circumstances.last_ack != Some(LastAck::AtEnd),
         Need::Required | Need::IfPresent => false,
     };
     if superfluous {
@@ -395,5 +393,6 @@ fn fits(program: &Program, prototype: &Prototype) -> bool {
     pointers_fit && count_fits
 }
 
+mod circumstances;
 #[cfg(test)]
 mod tests;

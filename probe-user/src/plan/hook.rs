@@ -75,10 +75,13 @@ pub enum Need {
     /// Left out where the same way's exit program tells enough: the function can fail, and nobody
     /// needs to know that it was entered.
     UnlessExitSuffices,
-    /// Left out where `tcp_v4_syn_recv_sock()` is watched itself: the child is known from there.
+    /// Left out where `tcp_v4_syn_recv_sock()` is watched itself, for the child is known from there, and where nobody needs to
+    /// know it before it is in the queue.
     UnlessChildIsSeen,
     /// Left out where `tcp_check_req()` is watched: it returns what this one does.
     UnlessCallerIsSeen,
+    /// Only where last ACKs are known at their end, and the kernel has such a function.
+    IfKnownAtEnd,
 }
 
 /// One way to attach a hook. Of several programs for one place the first that fits the kernel is taken.

@@ -16,6 +16,10 @@ pub enum OffsetGroup {
     Request,
     /// A packet's protocol, headers and number of segments.
     Packet,
+    /// What CPUs know can be told to all of them at once (`bpf_map_lookup_percpu_elem()`, 07343110b293, 5.19).
+    OtherCpus,
+    /// A connection that is established: since when.
+    Connection,
     /// The kernel takes care of threads that sleep in a function whose exit is watched, when the program goes
     /// (e21aa341785c, 5.12 and stable trees): else they would return to code that is no more.
     SleepingExit,
@@ -25,7 +29,7 @@ impl OffsetGroup {
     /// Whether what it stands for is read by `bpf_probe_read_kernel()`.
     #[must_use]
     pub const fn needs_probing(self) -> bool {
-        matches!(self, Self::Counters | Self::Request | Self::Packet)
+        matches!(self, Self::Counters | Self::Request | Self::Packet | Self::OtherCpus | Self::Connection)
     }
 }
 
@@ -43,11 +47,13 @@ impl ResolvedOffsets {
     #[must_use]
     pub fn resolve(types: &KernelTypes) -> Self {
         let mut resolved = Self::default();
-        let fill: [(OffsetGroup, FillGroup); 5] = [
+        let fill: [(OffsetGroup, FillGroup); 7] = [
             (OffsetGroup::Socket, fill_socket),
             (OffsetGroup::Counters, fill_counters),
             (OffsetGroup::Request, fill_request),
             (OffsetGroup::Packet, fill_packet),
+            (OffsetGroup::OtherCpus, find_lookup_for_other_cpus),
+            (OffsetGroup::Connection, fill_connection),
             (OffsetGroup::SleepingExit, find_trampoline_image),
         ];
         for (group, fill) in fill {
@@ -76,6 +82,7 @@ fn fill_types_to_cast_to(types: &KernelTypes, to: &mut KernelOffsets) {
     to.function_rdonly_cast = function;
     to.type_linux_mib = id("linux_mib");
     to.type_inet_connection_sock = id("inet_connection_sock");
+    to.type_tcp_sock = id("tcp_sock");
     to.type_tcp_request_sock = id("tcp_request_sock");
     to.type_tcphdr = id("tcphdr");
     to.type_iphdr = id("iphdr");
@@ -89,6 +96,7 @@ pub const fn without_casts(offsets: KernelOffsets) -> KernelOffsets {
         function_rdonly_cast: 0,
         type_linux_mib: 0,
         type_inet_connection_sock: 0,
+        type_tcp_sock: 0,
         type_tcp_request_sock: 0,
         type_tcphdr: 0,
         type_iphdr: 0,
@@ -130,6 +138,16 @@ fn fill_socket(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeEr
 /// The structure that came with the care for sleeping threads.
 fn find_trampoline_image(types: &KernelTypes, _: &mut KernelOffsets) -> Result<(), TypeError> {
     types.offset("bpf_tramp_image", &["image"]).map(drop)
+}
+
+/// The helper's number: nothing is read by it.
+fn find_lookup_for_other_cpus(types: &KernelTypes, _: &mut KernelOffsets) -> Result<(), TypeError> {
+    types.enumerator("bpf_func_id", "BPF_FUNC_map_lookup_percpu_elem").map(drop)
+}
+
+fn fill_connection(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    to.tcp_established_at = types.offset("tcp_sock", &["rcvq_space", "time"])?;
+    Ok(())
 }
 
 fn fill_counters(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {

@@ -9,8 +9,6 @@ use probe_common::{
     listener::{ListenerIdentity, ListenerSlot},
 };
 
-use super::wishes::{QueuesWish, Wishes};
-
 /// Kernel memory that the rows of totals may take, for all CPUs together, unless a number of listeners is asked for.
 const ROWS_BYTES: usize = 32 << 20;
 /// The most listeners that are told apart on any host.
@@ -42,10 +40,9 @@ pub fn rows(host: Host, wished: Option<u32>) -> u32 {
     wanted.next_power_of_two().min(affordable)
 }
 
-/// How many sets the places for connections in accept queues are in.
-pub(super) fn queued_sets(wishes: Wishes) -> u32 {
-    let ways = u32::try_from(QUEUED_WAYS).unwrap_or(u32::MAX);
-    if wishes.queues == QueuesWish::Full { wishes.queued_connections.div_ceil(ways).max(1) } else { 1 }
+/// How many sets the places for so many connections in accept queues are in.
+pub(super) fn queued_sets(connections: u32) -> u32 {
+    connections.div_ceil(u32::try_from(QUEUED_WAYS).unwrap_or(u32::MAX))
 }
 
 /// What a row of totals takes, with the copies of all CPUs.
@@ -64,14 +61,19 @@ const FIXED_BYTES: usize = (512 << 10)
     + 1_024 * (HASH_ENTRY + 3 * size_of::<u64>() + HASH_BUCKET)
     + (64 << 10);
 
-/// Kernel memory of all maps, in bytes: what `tcp_backlog_maps_memory_bytes` shows, but for a few pages.
+/// What each CPU is in the middle of, and what it knows of listeners and network namespaces: CPU_STATE.
+const STATE_BYTES: usize = 11 << 10;
+
+/// Kernel memory of all maps, in bytes: what `tcp_backlog_maps_memory_bytes` shows, but for a few pages. `queued`: connections
+/// whose wait is noted, in plans where they do not tell it themselves.
 #[must_use]
-pub fn map_bytes(possible_cpus: usize, rows: u32, wishes: Wishes) -> u64 {
+pub fn map_bytes(possible_cpus: usize, rows: u32, queued: u32) -> u64 {
     let rows = wide(rows);
     let of_rows = rows * (row_bytes(possible_cpus) + size_of::<ListenerIdentity>() + size_of::<u32>());
     let of_hashes = hash::<u64, ListenerSlot>(rows) + hash::<PortKey, ListenerSlot>(rows);
-    let of_queued = wide(queued_sets(wishes)) * size_of::<QueuedSet>();
-    u64::try_from(of_rows + of_hashes + of_queued + FIXED_BYTES).unwrap_or(u64::MAX)
+    let of_queued = wide(queued_sets(queued)) * size_of::<QueuedSet>();
+    let of_cpus = possible_cpus * STATE_BYTES;
+    u64::try_from(of_rows + of_hashes + of_queued + of_cpus + FIXED_BYTES).unwrap_or(u64::MAX)
 }
 
 /// A hash whose entries are all there from the beginning.
@@ -122,12 +124,12 @@ mod tests {
     fn a_host_with_two_cpus_and_few_listeners_gives_less_than_eight_mebibytes() {
         let check = |possible_cpus: usize, listeners: usize, mebibytes: u64| {
             let rows = rows(Host { possible_cpus, listeners }, None);
-            assert_eq!(map_bytes(possible_cpus, rows, Wishes::default()) >> 20, mebibytes);
+            assert_eq!(map_bytes(possible_cpus, rows, 0) >> 20, mebibytes);
         };
-        check(1, 100, 4);
-        check(2, 100, 5);
-        check(2, 10_000, 23);
-        check(64, 100, 35);
-        check(256, 100, 53);
+        check(1, 100, 3);
+        check(2, 100, 3);
+        check(2, 10_000, 21);
+        check(64, 100, 34);
+        check(256, 100, 54);
     }
 }

@@ -132,7 +132,7 @@ pub(super) struct Kernel {
     /// Functions and tracepoints that it lacks.
     pub(super) lacks: &'static [&'static str],
     /// It is as old as 5.10: `void inet_csk_reqsk_queue_hash_add()`, no `rx_sk`, six arguments of
-    /// `tcp_v4_syn_recv_sock()`.
+    /// `tcp_v4_syn_recv_sock()`, no `bpf_map_lookup_percpu_elem()`.
     pub(super) old: bool,
 }
 
@@ -147,6 +147,9 @@ impl Kernel {
             if !self.lacks.contains(name) {
                 btf.function(name, parameters, *returned);
             }
+        }
+        if !self.old {
+            btf.enumeration("bpf_func_id", &[("BPF_FUNC_map_lookup_percpu_elem", 195)]);
         }
         let freed = if self.old { vec![skb, any] } else { vec![skb, any, any, sock] };
         let tracepoints: &[(&str, Vec<u32>)] = &[
@@ -223,6 +226,7 @@ impl Structures {
             ("inet_csk_reqsk_queue_hash_add", vec![sock, request, any], if old { 0 } else { any }),
             ("inet_csk_complete_hashdance", vec![sock, sock, request, any], result),
             ("inet_csk_reqsk_queue_add", vec![sock, request, sock], result),
+            ("mptcp_finish_join", vec![sock], any),
             ("bpf_rdonly_cast", vec![any, any], any),
             ("cookie_v4_init_sequence", vec![skb, any], any),
             ("cookie_v6_init_sequence", vec![skb, any], any),
@@ -237,6 +241,8 @@ impl Structures {
         let atomic = btf.structure("", &[("counter", any, 0)]);
         let queue = btf.structure("request_sock_queue", &[("qlen", atomic, 12)]);
         btf.structure("inet_connection_sock", &[("icsk_accept_queue", queue, 900)]);
+        let space = btf.structure("", &[("time", any, 8)]);
+        btf.structure("tcp_sock", &[("rcvq_space", space, 1_600)]);
         let entry = btf.structure("hlist_node", &[("pprev", any, 8)]);
         btf.structure("timer_list", &[("entry", entry, 0)])
     }

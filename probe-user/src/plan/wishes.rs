@@ -1,4 +1,5 @@
 //! What the user asks for.
+use super::hook::Variant;
 
 /// What `--plan` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -14,6 +15,20 @@ pub enum PlanWish {
     Tracepoint,
     /// No BPF at all.
     None,
+}
+
+impl PlanWish {
+    /// Whether hooks may be attached in this way.
+    #[must_use]
+    pub const fn allows(self, variant: Variant) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Trampoline => matches!(variant, Variant::Trampoline | Variant::Caller),
+            Self::Kprobe => matches!(variant, Variant::Kprobe),
+            Self::Tracepoint => matches!(variant, Variant::Tracepoint),
+            Self::None => false,
+        }
+    }
 }
 
 /// What `--accounting` asks for.

@@ -1,5 +1,5 @@
 //! Whose counts are whose: members of a group, connections that move, and protocols above TCP.
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::{
     expected::Expected,
     support::{
         kernel_counters::KernelCounters,
+        multipath::join_from,
         sockets::{Client, IPV4, Listener, connect_in_turn},
         wait::{ensure, wait_until},
     },
@@ -143,6 +144,44 @@ pub(crate) fn a_multipath_listener_that_overflows(setup: &Setup) {
         moment.expect(listener.address, expected)
     });
     drop(clients);
+}
+
+/// The second subflow of a connection makes a handshake with the listener, and nobody accepts it.
+pub(crate) fn subflows_that_join_a_connection_come_into_no_queue(setup: &Setup) {
+    const CONNECTIONS: u64 = 3;
+    let bench = Bench::new(setup);
+    let Some(listener) = Listener::open_multipath(&bench.namespace, IPV4, 16) else { return };
+    join_from(&bench.namespace, Ipv4Addr::new(127, 0, 0, 2));
+    let connections: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let client = Client::connect_multipath(&bench.namespace, listener.address);
+            let accepted = listener.accept();
+            // The path manager waits for the first acknowledgement of data.
+            client.send_byte();
+            (client, accepted)
+        })
+        .collect();
+    wait_until("a second subflow of each", || {
+        let joined = bench.namespace.run(|| KernelCounters::named("MPTcpExt:MPJoinAckRx"));
+        ensure(joined == Some(CONNECTIONS), || format!("{joined:?} subflows have joined"))
+    });
+    bench.compare("subflows that joined", |moment| {
+        if !bench.full() {
+            return Ok(());
+        }
+        let port = moment.port(listener.address);
+        let allowed = moment.skipped.of_functions();
+        let is = |seen: Option<u64>, wanted: u64| {
+            seen.is_some_and(|seen| (wanted - allowed.min(wanted)..=wanted).contains(&seen))
+        };
+        let handshakes = 2 * CONNECTIONS;
+        let right = is(port.syn_received, handshakes + moment.kernel.syn_retransmits)
+            && is(port.syn_queued, handshakes)
+            && is(port.last_ack_received, handshakes)
+            && is(port.established, CONNECTIONS);
+        ensure(right, || format!("{port:?} of {handshakes} handshakes"))
+    });
+    drop(connections);
 }
 
 /// A connection whose SYN carries data is in the accept queue before it was in any other.

@@ -58,6 +58,9 @@ pub(crate) struct Setup {
     shared: OnceLock<Result<Arc<Daemon>, String>>,
 }
 
+/// The listeners that a daemon has room for in a scenario.
+const LISTENERS: &str = "16383";
+
 impl Setup {
     /// Starts a daemon, and waits until it is ready.
     pub(crate) fn start_daemon(&self) -> Daemon {
@@ -69,7 +72,7 @@ impl Setup {
         // Scenarios look at series of single ports: each has some, however many others there are.
         let of_plan = ["--plan", self.plan, "--accounting", self.accounting];
         // The host has few listeners when it starts, and thousands come and go within the time in which a row is kept.
-        [&of_plan[..], &["--ports-limit", "100000", "--listeners", "16383"]].concat()
+        [&of_plan[..], &["--ports-limit", "100000", "--listeners", LISTENERS]].concat()
     }
 
     /// The daemon that all scenarios of this set-up share.
@@ -157,6 +160,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     identity::connections_that_move_to_another_listener_are_counted_once,
     identity::connections_that_cannot_move_are_reset_and_counted,
     identity::a_multipath_listener_that_overflows,
+    identity::subflows_that_join_a_connection_come_into_no_queue,
     identity::fast_open_connections_are_established_by_their_syn,
     refused_last_ack::last_acks_that_meet_a_full_accept_queue,
     lifetimes::counts_outlive_a_listener,

@@ -23,8 +23,8 @@ pub const ACCEPT_WAIT: Metric = Metric {
     ..port_gauge(
         "tcp_backlog_accept_wait_seconds",
         Needs::FullPlan,
-        "How long finished handshakes were in the accept queue, from inet_csk_reqsk_queue_add() to the return of \
-         inet_csk_accept(), connection by connection. Connections that were never accepted are not in it, nor \
+        "How long finished handshakes were in the accept queue, from the end of the handshake to the return of \
+         inet_csk_accept(), connection by connection. Connections that were never accepted are not in it, nor, in the kprobe plan, \
          those that tcp_backlog_lost_events_total{reason=\"accept_wait_map_full\"} counts. The bounds are powers of \
          four from 1/1024 to 64; the JSON snapshot has those of two from 15 microseconds on.",
     )

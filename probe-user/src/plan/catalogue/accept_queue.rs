@@ -6,7 +6,7 @@ use crate::plan::{
         ProgramKind::{Fentry, Kprobe},
         Variant, Wanted, Way,
     },
-    offsets::OffsetGroup::{SleepingExit, Socket},
+    offsets::OffsetGroup::{Connection, SleepingExit, Socket},
 };
 
 pub(super) const ACCEPTED: Hook = Hook {
@@ -20,7 +20,7 @@ pub(super) const ACCEPTED: Hook = Hook {
                 fexit("fexit_inet_csk_accept_4", "inet_csk_accept", &[4], SOCK),
                 fexit("fexit_inet_csk_accept_2", "inet_csk_accept", &[2], SOCK),
             ]],
-            needs: &[Socket, SleepingExit],
+            needs: &[Socket, SleepingExit, Connection],
         },
         Way {
             variant: Variant::Trampoline,

@@ -27,6 +27,7 @@ pub(super) const ESTABLISHED: Hook = Hook {
                     need: Need::UnlessCallerIsSeen,
                     ..fexit("fexit_inet_csk_complete_hashdance", HASHDANCE, &[4], SOCK)
                 }],
+                &[Program { need: Need::IfKnownAtEnd, ..fentry!("mptcp_finish_join", SOCK) }],
                 &[fentry!("inet_csk_reqsk_queue_add", SOCK_AND_CHILD)],
                 &[fexit("fexit_inet_csk_reqsk_queue_add", QUEUE_ADD, &[3], SOCK_AND_CHILD)],
             ],

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::plan::{
     hook::{Hook, Need, Program, ProgramKind, Variant, Wanted, Way},
-    offsets::OffsetGroup::{Packet, Request, Socket},
+    offsets::OffsetGroup::{OtherCpus, Packet, Request, Socket},
 };
 
 /// The packet is the fourth argument's, its listener the third's.
@@ -55,11 +55,14 @@ pub(super) const SYN_RECEIVED: Hook = Hook {
 
 const HASH_ADD: &str = "inet_csk_reqsk_queue_hash_add";
 
+/// A SYN that was neither dropped nor answered by a cookie is in the SYN queue: where that is known at its end, no function is
+/// asked.
 pub(super) const SYN_QUEUED: Hook = Hook {
     name: name::SYN_QUEUED,
     measures: "SYNs put in the SYN queue",
     wanted: Wanted::ByFunctions,
     ways: &[
+        Way { variant: Variant::Trampoline, places: &[], needs: &[OtherCpus] },
         Way {
             variant: Variant::Trampoline,
             places: &[

@@ -1,11 +1,15 @@
 //! Last ACKs, whatever becomes of them, and errors on behalf of a queued request.
 use super::{SOCK, SOCK_SKB, fentry, fexit, fexit_plain, if_present, kprobe, kretprobe, name};
 use crate::plan::{
-    hook::{Hook, Variant, Wanted, Way},
-    offsets::OffsetGroup::{Counters, Packet, Request, Socket},
+    hook::{Hook, Program, Variant, Wanted, Way},
+    offsets::OffsetGroup::{Counters, OtherCpus, Packet, Request, Socket},
 };
 
 const SOCK_SKB_REQUEST: super::Pointers = &[(0, "sock"), (1, "sk_buff"), (2, "request_sock")];
+const CHECK_REQ_EXIT: &[Program] = &[
+    fexit("fexit_tcp_check_req_5", "tcp_check_req", &[5], SOCK_SKB_REQUEST),
+    fexit("fexit_tcp_check_req_6", "tcp_check_req", &[6], SOCK_SKB_REQUEST),
+];
 const V4_SYN_RECV: &str = "tcp_v4_syn_recv_sock";
 const V6_SYN_RECV: &str = "tcp_v6_syn_recv_sock";
 
@@ -56,12 +60,19 @@ pub(super) const REQUEST_ERROR: Hook = Hook {
     ],
 };
 
-/// The function that makes the child, and refuses to; else its caller.
+/// At the end of the caller of the function that makes the child, where the kernel's counters are known before it; else that
+/// function, which refuses to as well; else around its caller. By the caller, those with a cookie are counted in the bracket
+/// around `cookie_v4_check()`.
 pub(super) const LAST_ACK: Hook = Hook {
     name: name::LAST_ACK,
     measures: "last ACKs, and those that are refused on behalf of a listener",
     wanted: Wanted::ByFunctions,
     ways: &[
+        Way {
+            variant: Variant::Trampoline,
+            places: &[CHECK_REQ_EXIT],
+            needs: &[Socket, Counters, Packet, Request, OtherCpus],
+        },
         Way {
             variant: Variant::Trampoline,
             places: &[
@@ -76,16 +87,9 @@ pub(super) const LAST_ACK: Hook = Hook {
             ],
             needs: &[Socket, Packet, Request],
         },
-        // Those with a cookie are counted in the bracket around cookie_v4_check().
         Way {
             variant: Variant::Caller,
-            places: &[
-                &[fentry!("tcp_check_req", SOCK_SKB_REQUEST)],
-                &[
-                    fexit("fexit_tcp_check_req_5", "tcp_check_req", &[5], SOCK_SKB_REQUEST),
-                    fexit("fexit_tcp_check_req_6", "tcp_check_req", &[6], SOCK_SKB_REQUEST),
-                ],
-            ],
+            places: &[&[fentry!("tcp_check_req", SOCK_SKB_REQUEST)], CHECK_REQ_EXIT],
             needs: &[Socket, Counters, Packet, Request],
         },
         Way {

@@ -1,11 +1,14 @@
 //! Plans for kernels and wishes of all kinds.
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::plan::{hook::ProgramKind, test_btf::Kernel};
 
 fn facts(kernel: Kernel) -> KernelFacts {
     let types = kernel.types();
     let resolved = ResolvedOffsets::resolve(&types);
-    assert_eq!(resolved.missing, vec![]);
+    let missing: Vec<OffsetGroup> = resolved.missing.iter().map(|(group, _)| *group).collect();
+    assert_eq!(missing, if kernel.old { vec![OffsetGroup::OtherCpus] } else { vec![] });
     let site = AddressRange { start: 1, end: 2 };
     KernelFacts { types, resolved, discard_sites: Ok(vec![site]), possible_cpus: 4, listeners: 3_000 }
 }
@@ -22,6 +25,14 @@ fn hook<'a>(plan: &'a Plan, name: &str) -> &'a HookPlan {
 fn programs(plan: &Plan, name: &str) -> Vec<&'static str> {
     let first = hook(plan, name).candidates.first();
     first.map(|first| first.programs.iter().map(|program| program.name).collect()).unwrap_or_default()
+}
+
+/// Ways of seeing last ACKs, by their place in the catalogue.
+const AT_END: usize = 0;
+const BY_CHILD: usize = 1;
+
+fn failing(ways: &[usize]) -> Failures {
+    ways.iter().map(|way| ((name::LAST_ACK, *way), "errno 524".to_owned())).collect()
 }
 
 fn fail_all(failures: &mut Failures, variants: &[Variant]) {
@@ -64,7 +75,7 @@ fn the_accounting_is_the_most_exact_that_the_wishes_and_the_kernel_allow() {
 #[test]
 fn the_program_fits_the_number_of_arguments_of_the_kernel() {
     let check = |kernel: Kernel, name: &str, expected: &[&str]| {
-        let plan = decide(&facts(kernel), wish(PlanWish::Trampoline), &Failures::new());
+        let plan = decide(&facts(kernel), wish(PlanWish::Trampoline), &failing(&[AT_END]));
         assert_eq!(programs(&plan, name), expected);
     };
     let (new, old) = (Kernel::default(), Kernel { old: true, ..Kernel::default() });
@@ -76,14 +87,13 @@ fn the_program_fits_the_number_of_arguments_of_the_kernel() {
 
 #[test]
 fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
-    let mut failures = Failures::new();
-    let kernel = Kernel::default();
-    let before = decide(&facts(kernel), wish(PlanWish::Auto), &failures);
+    let kernel = Kernel { old: true, ..Kernel::default() };
+    let before = decide(&facts(kernel), wish(PlanWish::Auto), &Failures::new());
     assert_eq!(before.settings.last_ack_from_caller, 0);
-    failures.insert((name::LAST_ACK, 0), "errno 524".to_owned());
+    let failures = failing(&[BY_CHILD]);
     let after = decide(&facts(kernel), wish(PlanWish::Auto), &failures);
-    assert_eq!(after.settings.last_ack_from_caller, 1);
-    assert_eq!(hook(&after, name::LAST_ACK).rejected[0].1, "errno 524");
+    assert_eq!((after.settings.last_ack_from_caller, after.settings.known_at_end), (1, 0));
+    assert_eq!(hook(&after, name::LAST_ACK).rejected[1].1, "errno 524");
     // The caller does not see the child before it is in the queue.
     let entry = "fentry_inet_csk_complete_hashdance";
     assert!(!programs(&before, name::ESTABLISHED).contains(&entry));
@@ -94,6 +104,57 @@ fn a_last_ack_without_a_hook_of_its_own_is_counted_by_its_caller() {
     let by_conditions = decide(&facts(kernel), wishes, &failures);
     assert_eq!(by_conditions.settings.last_ack_from_caller, 0);
     assert_eq!(hook(&by_conditions, name::LAST_ACK).candidates[0].variant, Variant::Kprobe);
+}
+
+#[test]
+fn where_all_cpus_can_be_told_the_ends_of_two_functions_are_enough() {
+    let check = |kernel: Kernel, wishes: Wishes, failures: &Failures, known_at_end: u32, queued: &[&str]| {
+        let plan = decide(&facts(kernel), wishes, failures);
+        assert_eq!(plan.settings.known_at_end, known_at_end);
+        assert_eq!(programs(&plan, name::SYN_QUEUED), queued);
+        assert!(!hook(&plan, name::SYN_QUEUED).candidates.is_empty());
+        let joins = programs(&plan, name::ESTABLISHED).contains(&"fentry_mptcp_finish_join");
+        assert_eq!(u32::from(joins), known_at_end);
+        plan
+    };
+    let (new, old) = (Kernel::default(), Kernel { old: true, ..Kernel::default() });
+    let none = Failures::new();
+    let by_exit = ["fexit_inet_csk_reqsk_queue_hash_add_3"];
+    let plan = check(new, wish(PlanWish::Auto), &none, 1, &[]);
+    assert_eq!(programs(&plan, name::LAST_ACK), ["fexit_tcp_check_req_5"]);
+    // Connections tell themselves how long they waited: nobody has to know them before they are in the queue.
+    let entry = "fentry_inet_csk_complete_hashdance";
+    assert!(!programs(&plan, name::ESTABLISHED).contains(&entry));
+    let mut failures = Failures::new();
+    failures.insert((name::ACCEPTED, 0), "not today".to_owned());
+    let plan = check(new, wish(PlanWish::Auto), &failures, 1, &[]);
+    assert!(programs(&plan, name::ESTABLISHED).contains(&entry));
+    check(new, wish(PlanWish::Auto), &failing(&[AT_END]), 0, &by_exit);
+    check(old, wish(PlanWish::Auto), &none, 0, &["fentry_inet_csk_reqsk_queue_hash_add"]);
+    let by_conditions = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
+    check(new, by_conditions, &none, 0, &["fentry_inet_csk_reqsk_queue_hash_add", by_exit[0]]);
+    let kernel = Kernel { lacks: &["mptcp_finish_join"], ..new };
+    let plan = decide(&facts(kernel), wish(PlanWish::Auto), &none);
+    assert_eq!(plan.settings.known_at_end, 1);
+    // A SYN that is seen by kprobes is not trusted to have been seen.
+    let mut failures = Failures::new();
+    failures.insert((name::SYN_RECEIVED, 0), "not today".to_owned());
+    failures.insert((name::SYN_RECEIVED, 1), "not today".to_owned());
+    let plan = decide(&facts(new), wish(PlanWish::Auto), &failures);
+    assert_eq!(programs(&plan, name::SYN_QUEUED), by_exit);
+}
+
+#[test]
+fn room_for_waits_is_made_only_where_connections_do_not_tell_them() {
+    let check = |wishes: Wishes, sets: u32| {
+        let plan = decide(&facts(Kernel::default()), wishes, &Failures::new());
+        assert_eq!(plan.settings.queued_sets, sets, "{wishes:?}");
+    };
+    let wishes = |plan, queues| Wishes { plan, queues, queued_connections: 4_096, ..Wishes::default() };
+    check(wishes(PlanWish::Kprobe, QueuesWish::Full), 512);
+    check(wishes(PlanWish::Kprobe, QueuesWish::Off), 0);
+    check(wishes(PlanWish::Trampoline, QueuesWish::Full), 0);
+    check(wishes(PlanWish::Tracepoint, QueuesWish::Full), 0);
 }
 
 #[test]
@@ -192,8 +253,12 @@ fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
     // A program may serve two hooks, if they are never wanted together.
     for accounting in [Accounting::KernelCounters, Accounting::Conditions, Accounting::SocketDrops] {
         let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, Wishes::default(), accounting));
-        let programs = wanted.flat_map(|hook| hook.ways).flat_map(|way| way.places);
-        let mut names: Vec<&str> = programs.copied().flatten().map(|program| program.name).collect();
+        let of_hook = |hook: &'static Hook| {
+            let programs = hook.ways.iter().flat_map(|way| way.places).copied().flatten();
+            // Two ways of one hook may share one.
+            programs.map(|program| program.name).collect::<BTreeSet<&str>>()
+        };
+        let mut names: Vec<&str> = wanted.flat_map(of_hook).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

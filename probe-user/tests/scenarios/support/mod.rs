@@ -5,6 +5,7 @@ pub(crate) mod half_open;
 pub(crate) mod io_uring;
 pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
+pub(crate) mod multipath;
 pub(crate) mod namespace;
 pub(crate) mod service_manager;
 pub(crate) mod sockets;

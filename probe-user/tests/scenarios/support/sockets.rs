@@ -211,6 +211,11 @@ impl Client {
         }
     }
 
+    /// Sends a byte, once the connection is open.
+    pub(crate) fn send_byte(&self) {
+        wait_until("a byte is sent", || self.socket.send(b"x").map(drop).map_err(|error| error.to_string()));
+    }
+
     /// Sends the SYN with a byte of data in it.
     pub(crate) fn fast_open(&self) {
         let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
