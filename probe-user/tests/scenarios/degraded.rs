@@ -257,7 +257,8 @@ impl<'a> Host<'a> {
                 overflows_syn: moved.listen_overflows,
                 ..Expected::default()
             };
-            check(&expected, &metrics.port(self.namespace.inode(), listener.address))?;
+            let seen = metrics.port(self.namespace.inode(), listener.address);
+            check(&expected.unless_held_up(&seen, moved.syn_retransmits), &seen)?;
             let seen = ["overflows", "drops"].map(|what| netns_total(&metrics, self.namespace, what));
             let of_kernel = [kernel.listen_overflows, kernel.listen_drops].map(Some);
             ensure(seen == of_kernel, || format!("of the namespace {seen:?}, the kernel has {of_kernel:?}"))

@@ -175,7 +175,8 @@ pub(crate) fn subflows_that_join_a_connection_come_into_no_queue(setup: &Setup) 
             seen.is_some_and(|seen| (wanted - allowed.min(wanted)..=wanted).contains(&seen))
         };
         let handshakes = 2 * CONNECTIONS;
-        let right = is(port.syn_received, handshakes + moment.kernel.syn_retransmits)
+        let again = moment.client_syn_retransmits(&[port]);
+        let right = is(port.syn_received, handshakes + again)
             && is(port.syn_queued, handshakes)
             && is(port.last_ack_received, handshakes)
             && is(port.established, CONNECTIONS);
