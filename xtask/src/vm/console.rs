@@ -68,14 +68,18 @@ impl Console {
     /// The verdict when the machine is off: each way to fail counts one failure at least.
     pub(crate) fn verdict(self) -> Verdict {
         let mut results = self.tests.end();
+        let has_complaints = !self.complaints.is_empty();
         let mut problems = self.complaints;
         match self.exit_code {
             Some(0) => {}
             Some(code) => problems.push(format!("the program ended with exit code {code}")),
             None => problems.push("the program did not end".to_owned()),
         }
-        if !problems.is_empty() {
+        // Which tests failed says why the program did.
+        if has_complaints || !problems.is_empty() && results.failures.is_empty() {
             results.failures.push(Failure::of("the machine", &problems.join("\n")));
+        }
+        if !problems.is_empty() {
             results.counts.failed = results.counts.failed.max(1);
         }
         Verdict { results, problems }
