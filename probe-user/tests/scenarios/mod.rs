@@ -60,6 +60,8 @@ pub(crate) struct Setup {
 
 /// The listeners that a daemon has room for in a scenario.
 const LISTENERS: &str = "16383";
+/// As good as these, but for other maps.
+const OTHER_LISTENERS: &str = "16382";
 
 impl Setup {
     /// Starts a daemon, and waits until it is ready.

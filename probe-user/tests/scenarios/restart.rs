@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use socket2::SockRef;
 
 use super::{
-    LISTENERS, Setup,
+    LISTENERS, OTHER_LISTENERS, Setup,
     bench::Bench,
     support::{
         namespace::{Namespace, enter},
@@ -151,7 +151,7 @@ pub(crate) fn totals_go_on_with_other_hooks(setup: &Setup) {
     let descriptors = manager.kept();
     bench.end_daemon(Signal::SIGTERM);
     manager.wait_for("STOPPING=1");
-    let other = |argument| if argument == LISTENERS { "100" } else { argument };
+    let other = |argument| if argument == LISTENERS { OTHER_LISTENERS } else { argument };
     let arguments: Vec<&str> = setup.arguments().into_iter().map(other).collect();
     bench.replace_daemon(manager.start_daemon(&arguments));
     assert!(bench.log().contains("went on from the totals"), "{}", bench.log());
