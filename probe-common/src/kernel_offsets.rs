@@ -65,6 +65,8 @@ kernel_offsets! {
     tcp_established_at,
     /// `struct net`: `ns.inum`, u32.
     net_inum,
+    /// `struct net`: `hash_mix`, u32: a random number of its own (since 5.1, 355b98553789).
+    net_hash_mix,
     /// `struct net`: `mib.net_statistics`, a per-CPU pointer to `struct linux_mib`.
     net_statistics,
     /// `struct net`: `ipv4.sysctl_tcp_syncookies`; its lowest byte holds it in every version.

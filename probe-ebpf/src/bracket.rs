@@ -21,11 +21,11 @@ use crate::{
     count::lose,
     cpu_state::{CpuState, NO_LISTENER, NOT_A_HANDSHAKE, as_number, cpu_state, per_cpu_distance},
     kernel_counters::Gained,
-    kernel_read::{KernelPointer, KernelRead, statistics_of_namespace},
+    kernel_read::{KernelPointer, KernelRead, namespace, statistics},
     packet::{Packet, Stage},
     refused_connections::fingerprint,
     rows::{counters_in, row_of},
-    seen,
+    seen::{self, Counters},
     settings::global,
 };
 
@@ -61,16 +61,18 @@ fn counters_are_read() -> bool {
 /// Knows what the kernel's counters are now; false where they cannot be read.
 #[inline(always)]
 fn begin<R: KernelRead>(state: &mut CpuState, stage: Stage, packet: &Packet) -> bool {
-    let Some(here) = counters_here::<R>(state, packet.listener) else { return false };
-    state.counters_here = here as u64;
-    seen::begin::<R>(state, here, stage)
+    let Some(counters) = counters_here::<R>(state, packet.listener) else { return false };
+    state.counters_here = counters.here as u64;
+    seen::begin::<R>(state, counters, stage)
 }
 
-/// Where this CPU's counters of the listener's network namespace are.
+/// This CPU's counters of the listener's network namespace.
 #[inline(always)]
-fn counters_here<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> Option<KernelPointer> {
-    let of_every_cpu = as_number(state, statistics_of_namespace::<R>(listener)?);
-    Some(of_every_cpu.wrapping_add(per_cpu_distance(state)?) as KernelPointer)
+fn counters_here<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> Option<Counters> {
+    let net = namespace::<R>(listener)?;
+    let of_every_cpu = as_number(state, statistics::<R>(net)?);
+    let here = of_every_cpu.wrapping_add(per_cpu_distance(state)?) as KernelPointer;
+    Some(Counters { listener, here })
 }
 
 /// The packet in the open bracket, for a kretprobe, which has no arguments.
@@ -219,18 +221,19 @@ fn by_counters<R: KernelRead>(
     stage: Stage,
     suspicion: Suspicion,
 ) -> Result<Gained, End> {
-    let Some(here) = counters_here::<R>(state, packet.listener) else {
+    let Some(counters) = counters_here::<R>(state, packet.listener) else {
         lose(Loss::CountersUnreadable);
         return Err(End::Unknown);
     };
-    let is_known = seen::is_known(state, here);
-    if is_known && (suspicion == Suspicion::None || seen::is_unmoved(state, here)) {
+    let known = seen::known::<R>(state, counters);
+    let is_known = known.is_some();
+    if known.is_some_and(|namespace| suspicion == Suspicion::None || namespace.is_unmoved(counters.here)) {
         return Err(End::Well);
     }
-    state.counters_here = here as u64;
+    state.counters_here = counters.here as u64;
     let gained = if is_known {
         seen::gained::<R>(state, stage, suspicion)
-    } else if !seen::begin::<R>(state, here, stage) {
+    } else if !seen::begin::<R>(state, counters, stage) {
         None
     } else if suspicion == Suspicion::None {
         return Err(End::Well);

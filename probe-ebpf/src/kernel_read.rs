@@ -69,7 +69,7 @@ impl KernelRead for Probed {
 #[inline(always)]
 pub(crate) fn port_key<R: KernelRead>(sock: KernelPointer) -> Option<PortKey> {
     let family = R::read::<u16>(sock, global!(KERNEL_OFFSETS.sock_family))?;
-    let net = R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_net))?;
+    let net = namespace::<R>(sock)?;
     let mut key = PortKey {
         address: [0; 16],
         netns: R::read::<u32>(net, global!(KERNEL_OFFSETS.net_inum))?,
@@ -167,11 +167,22 @@ pub(crate) fn syn_queue_is_full<R: KernelRead>(listener: KernelPointer) -> bool 
     }
 }
 
-/// The per-CPU pointer to the counters (`struct linux_mib`) of a socket's network namespace.
+/// The network namespace of a socket, a `struct net`.
 #[inline(always)]
-pub(crate) fn statistics_of_namespace<R: KernelRead>(sock: KernelPointer) -> Option<KernelPointer> {
-    let net = R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_net))?;
+pub(crate) fn namespace<R: KernelRead>(sock: KernelPointer) -> Option<KernelPointer> {
+    R::read::<KernelPointer>(sock, global!(KERNEL_OFFSETS.sock_net))
+}
+
+/// The per-CPU pointer to the counters (`struct linux_mib`) of a network namespace.
+#[inline(always)]
+pub(crate) fn statistics<R: KernelRead>(net: KernelPointer) -> Option<KernelPointer> {
     R::read::<KernelPointer>(net, global!(KERNEL_OFFSETS.net_statistics))
+}
+
+/// A random number that tells a network namespace from another in the same memory (`net_hash_mix()`).
+#[inline(always)]
+pub(crate) fn hash_mix<R: KernelRead>(net: KernelPointer) -> Option<u32> {
+    R::read::<u32>(net, global!(KERNEL_OFFSETS.net_hash_mix))
 }
 
 /// `sk_drops` of a listener: what it has lost so far, and what was discarded on its behalf.
@@ -183,15 +194,14 @@ pub(crate) fn socket_drops<R: KernelRead>(listener: KernelPointer) -> Option<u32
 /// `net.ipv4.tcp_syncookies` where the listener lives.
 #[inline(always)]
 pub(crate) fn syncookies<R: KernelRead>(listener: KernelPointer) -> Option<u8> {
-    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
-        .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_syncookies)))
+    namespace::<R>(listener).and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_syncookies)))
 }
 
 /// Whether `net.ipv4.tcp_fastopen` lets listeners make connections of SYNs (`TFO_SERVER_ENABLE`).
 #[inline(always)]
 pub(crate) fn serves_fast_opens<R: KernelRead>(listener: KernelPointer) -> bool {
     const SERVER: u8 = 2;
-    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
+    namespace::<R>(listener)
         .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_fastopen)))
         .is_none_or(|flags| flags & SERVER != 0)
 }
@@ -199,7 +209,7 @@ pub(crate) fn serves_fast_opens<R: KernelRead>(listener: KernelPointer) -> bool 
 /// Whether `net.ipv4.tcp_abort_on_overflow` is set where the listener lives.
 #[inline(always)]
 pub(crate) fn aborts_on_overflow<R: KernelRead>(listener: KernelPointer) -> bool {
-    R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net))
+    namespace::<R>(listener)
         .and_then(|net| R::read::<u8>(net, global!(KERNEL_OFFSETS.net_abort_on_overflow)))
         .is_some_and(|value| value != 0)
 }

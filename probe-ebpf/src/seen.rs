@@ -3,18 +3,51 @@ use crate::{
     bracket::Suspicion,
     cpu_state::{CpuState, per_cpu_distance, place_among, state_of},
     kernel_counters::{Gained, KernelCounters},
-    kernel_read::{KernelPointer, KernelRead, Probed},
+    kernel_read::{KernelPointer, KernelRead, Probed, hash_mix, namespace, statistics},
     packet::Stage,
     settings::global,
 };
 
 /// The counters of one network namespace on this CPU.
 #[repr(C)]
-struct Namespace {
+pub(crate) struct Namespace {
     /// Where they are: this CPU's `struct linux_mib`; 0 for nowhere.
     here: u64,
+    /// Whose: the namespace's `hash_mix`. The next namespace has what a dead one leaves, and its counters begin anew there.
+    mix: u64,
     /// What they were.
     counters: KernelCounters,
+}
+
+/// This CPU's counters of a network namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Counters {
+    /// Whose: the namespace's of this socket.
+    pub(crate) listener: KernelPointer,
+    /// Where they are: a `struct linux_mib`.
+    pub(crate) here: KernelPointer,
+}
+
+impl Counters {
+    #[inline(always)]
+    fn mix<R: KernelRead>(self) -> Option<u64> {
+        hash_mix::<R>(namespace::<R>(self.listener)?).map(u64::from)
+    }
+}
+
+impl Namespace {
+    /// Whether these are the namespace's counters. Nobody has to ask where each is made known by its first listener, and
+    /// kprobes trust nothing that is remembered.
+    #[inline(always)]
+    fn has<R: KernelRead>(&self, counters: Counters) -> bool {
+        !R::TYPED || global!(SETTINGS.known_at_end) != 0 || counters.mix::<R>() == Some(self.mix)
+    }
+
+    /// Whether it is certain, at little cost, that no packet has been dropped or answered by a cookie since.
+    #[inline(always)]
+    pub(crate) fn is_unmoved(&self, here: KernelPointer) -> bool {
+        self.counters.are_unmoved(here)
+    }
 }
 
 /// So many namespaces may have the same place in [`Seen`].
@@ -31,10 +64,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The place of the counters that are `here`, if they are known.
+    /// The place of the counters that are `here`, whosever they were.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "it is a place")]
-    fn known(&mut self, here: KernelPointer) -> Option<usize> {
+    fn place(&mut self, here: KernelPointer) -> Option<usize> {
         let last = self.last as usize % PLACES;
         if self.namespaces.get(last)?.here == here as u64 {
             return Some(last);
@@ -65,35 +98,33 @@ fn first_place(here: KernelPointer) -> usize {
     WAYS * place_among::<{ PLACES / WAYS }>(here as u64)
 }
 
-/// What is known of the counters that are `here`, since the end of the last bracket.
+/// What was remembered of the counters that are `here`, whosever they were.
 #[inline(always)]
-fn known(state: &mut CpuState, here: KernelPointer) -> Option<&mut Namespace> {
-    let place = state.seen.known(here)?;
+fn remembered(state: &mut CpuState, here: KernelPointer) -> Option<&mut Namespace> {
+    let place = state.seen.place(here)?;
     state.seen.at(place)
 }
 
-/// Whether it is known what the counters were at the end of the last bracket.
+/// What is known of the counters, since the end of the last bracket.
 #[inline(always)]
-pub(crate) fn is_known(state: &mut CpuState, here: KernelPointer) -> bool {
-    state.seen.known(here).is_some()
-}
-
-/// Whether it is certain, at little cost, that no packet has been dropped or answered by a cookie since.
-#[inline(always)]
-pub(crate) fn is_unmoved(state: &mut CpuState, here: KernelPointer) -> bool {
-    known(state, here).is_some_and(|namespace| namespace.counters.are_unmoved(here))
+pub(crate) fn known<R: KernelRead>(state: &mut CpuState, counters: Counters) -> Option<&mut Namespace> {
+    remembered(state, counters.here).filter(|namespace| namespace.has::<R>(counters))
 }
 
 /// A bracket begins: its packet may raise what belongs to `stage`. False where the counters cannot be read.
 ///
 /// What is remembered is trusted on trampolines only: the kernel may leave kprobes out.
 #[inline(always)]
-pub(crate) fn begin<R: KernelRead>(state: &mut CpuState, here: KernelPointer, stage: Stage) -> bool {
-    let known = state.seen.known(here);
-    let is_known = known.is_some();
+pub(crate) fn begin<R: KernelRead>(state: &mut CpuState, of: Counters, stage: Stage) -> bool {
+    let here = of.here;
+    let remembered = state.seen.place(here);
     // Where no place is free one is taken from another namespace.
-    let place = known.or_else(|| state.seen.search(here, 0)).unwrap_or_else(|| first_place(here));
+    let place = remembered.or_else(|| state.seen.search(here, 0)).unwrap_or_else(|| first_place(here));
     let Some(namespace) = state.seen.at(place) else { return false };
+    let is_known = remembered.is_some() && namespace.has::<R>(of);
+    if !is_known {
+        namespace.mix = of.mix::<R>().unwrap_or(0);
+    }
     // Until all of it is read.
     namespace.here = 0;
     let counters = &mut namespace.counters;
@@ -114,7 +145,7 @@ pub(crate) fn gained<R: KernelRead>(
     suspicion: Suspicion,
 ) -> Option<Gained> {
     let here = state.counters_here as KernelPointer;
-    let namespace = known(state, here)?;
+    let namespace = remembered(state, here)?;
     let gained = namespace.counters.gained(here, stage, suspicion);
     if gained.is_none() {
         namespace.here = 0;
@@ -133,25 +164,30 @@ pub(crate) fn know_everywhere<R: KernelRead>(listener: KernelPointer) {
     if global!(SETTINGS.known_at_end) == 0 {
         return;
     }
-    let Some(net) = R::read::<KernelPointer>(listener, global!(KERNEL_OFFSETS.sock_net)) else { return };
+    let Some(net) = namespace::<R>(listener) else { return };
     // As a number, which can be added to.
-    let Some(statistics) = Probed::read::<u64>(net, global!(KERNEL_OFFSETS.net_statistics)) else { return };
+    let Some(statistics) = statistics::<Probed>(net) else { return };
+    let Some(mix) = hash_mix::<Probed>(net) else { return };
     for cpu in 0..global!(SETTINGS.cpus) {
         if let Some(state) = state_of(cpu) {
-            know(state, statistics);
+            know(state, statistics as u64, mix.into());
         }
     }
 }
 
 #[inline(always)]
-fn know(state: &mut CpuState, statistics: u64) {
+fn know(state: &mut CpuState, statistics: u64, mix: u64) {
     let Some(distance) = per_cpu_distance(state) else { return };
     let here = statistics.wrapping_add(distance) as KernelPointer;
-    if state.seen.search(here, here as u64).is_some() {
+    let remembered = state.seen.search(here, here as u64);
+    let Some(place) = remembered.or_else(|| state.seen.search(here, 0)) else { return };
+    let Some(namespace) = state.seen.at(place) else { return };
+    if remembered.is_some() && namespace.mix == mix {
         return;
     }
-    let Some(place) = state.seen.search(here, 0) else { return };
-    let Some(namespace) = state.seen.at(place) else { return };
+    // Of a dead namespace, or of none: nobody looks at it before all of it is read.
+    namespace.here = 0;
+    namespace.mix = mix;
     let counters = &mut namespace.counters;
     if counters.read_listen(here) && counters.read_flood(here) {
         namespace.here = here as u64;

@@ -6,7 +6,7 @@ use aya_ebpf::{
 use probe_common::{handshake::HandshakeCounters, settings::ACCOUNTING_CONDITIONS};
 
 use crate::{
-    bracket::{self, End, Suspicion},
+    bracket::{self, Closed, End, Suspicion},
     count::add_in_softirq,
     cpu_state::{Asked, cpu_state},
     hooks::established::{child_enters, forget_entering, request_became},
@@ -120,9 +120,9 @@ fn refused_by_conditions<R: KernelRead>(counters: *mut HandshakeCounters, listen
 /// A last ACK as the caller's bracket saw it, where `tcp_v4_syn_recv_sock()` has no hook of its own:
 /// every refusal by it is a listen drop.
 #[inline(always)]
-pub(super) fn from_caller(counters: *mut HandshakeCounters, dropped: bool, child_made: bool) {
-    if global!(SETTINGS.last_ack_from_caller) != 0 && (dropped || child_made) {
-        add_in_softirq!(counters, last_ack_received, 1);
+pub(super) fn from_caller(closed: &Closed, child_made: bool) {
+    if global!(SETTINGS.last_ack_from_caller) != 0 && (closed.dropped || child_made) {
+        add_in_softirq!(closed.counters, last_ack_received, 1);
     }
 }
 

@@ -58,7 +58,7 @@ fn request_done(packet: Packet, fastopen: u8, result: KernelPointer) {
     child_entered::<Direct>(Some(packet.listener), u64::from(child_made));
     let suspicion = if child_made { Suspicion::None } else { Suspicion::Any };
     if let Some(closed) = close::<Direct>(Stage::LastAck, Some(packet), suspicion) {
-        last_ack::from_caller(closed.counters, closed.dropped, child_made);
+        last_ack::from_caller(&closed, child_made);
     }
 }
 
@@ -96,7 +96,7 @@ fn cookie_done<R: KernelRead>(listener: Option<KernelPointer>, result: u64) {
     let packet = listener.map(|listener| Packet::without_request(listener, core::ptr::null()));
     if let Some(closed) = close::<R>(Stage::Cookie, packet, Suspicion::Any) {
         let child_made = is_something(result) && result != closed.listener;
-        last_ack::from_caller(closed.counters, closed.dropped, child_made);
+        last_ack::from_caller(&closed, child_made);
     }
 }
 

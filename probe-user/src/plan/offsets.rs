@@ -151,6 +151,7 @@ fn fill_connection(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), Ty
 }
 
 fn fill_counters(types: &KernelTypes, to: &mut KernelOffsets) -> Result<(), TypeError> {
+    to.net_hash_mix = types.offset("net", &["hash_mix"])?;
     to.net_statistics = types.offset("net", &["mib", "net_statistics"])?;
     to.bpf_array_pptrs = types.offset("bpf_array", &["pptrs"])?;
     to.net_abort_on_overflow = types.offset("net", &["ipv4", "sysctl_tcp_abort_on_overflow"])?;

@@ -267,7 +267,10 @@ impl Structures {
                 ("sysctl_tcp_fastopen", any, 8),
             ],
         );
-        btf.structure("net", &[("ns", common, 128), ("mib", mib, 512), ("ipv4", ipv4, 640)]);
+        btf.structure(
+            "net",
+            &[("hash_mix", any, 40), ("ns", common, 128), ("mib", mib, 512), ("ipv4", ipv4, 640)],
+        );
     }
 
     fn write(btf: &mut BtfWriter) -> Self {

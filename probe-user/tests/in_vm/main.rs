@@ -11,6 +11,9 @@ mod scenarios;
 #[path = "../scenarios/degraded.rs"]
 mod degraded;
 
+#[path = "../scenarios/reused_memory.rs"]
+mod reused_memory;
+
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -31,6 +34,12 @@ const BY_CONDITIONS: &[Scenario] = scenarios![
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,
 ];
 
+/// Those that no other may disturb.
+const OF_ITS_OWN: &[Scenario] =
+    &[("a_namespace_in_the_memory_of_a_dead_one", reused_memory::a_namespace_in_the_memory_of_a_dead_one)];
+
+const PLANS: [&str; 3] = ["trampoline", "kprobe", "tracepoint"];
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     report_panics();
@@ -38,14 +47,23 @@ fn main() -> ExitCode {
     print_told();
     // One after the other, and when nobody else is there to be disturbed.
     arguments.test_threads = Some(1);
-    let in_turn = libtest_mimic::run(&arguments, degraded::trials_that_change_the_machine());
+    let in_turn = libtest_mimic::run(&arguments, trials_in_turn());
     print_told();
     if together.has_failed() { together.exit_code() } else { in_turn.exit_code() }
 }
 
+fn trials_in_turn() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for plan in PLANS {
+        trials.extend(trials_under(plan, plan, "auto", OF_ITS_OWN));
+    }
+    trials.extend(degraded::trials_that_change_the_machine());
+    trials
+}
+
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for plan in ["trampoline", "kprobe", "tracepoint"] {
+    for plan in PLANS {
         trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));
     }
     // Not under the forced trampoline plan: where that cannot take the arguments of
