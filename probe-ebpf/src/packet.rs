@@ -48,21 +48,37 @@ pub(crate) fn is_plain_ack(skb: KernelPointer) -> bool {
         .is_some_and(|flags| flags & SYN_RST_ACK == ACK)
 }
 
+/// Where `saddr` is in `struct ipv6hdr`.
+pub(crate) const IPV6_SOURCE: u32 = 8;
+
 /// Whether a packet of IPv6 comes from an IPv4 address (`ipv6_addr_v4mapped()`).
 #[inline(always)]
 pub(crate) fn is_from_mapped_address(skb: KernelPointer) -> bool {
-    /// Where `saddr` is in `struct ipv6hdr`.
-    const SOURCE: u32 = 8;
     const PREFIX: [u32; 3] = [0, 0, 0xffff_u32.to_be()];
     header::<Probed>(skb, global!(KERNEL_OFFSETS.skb_network_header))
-        .and_then(|ip| Probed::read::<[u32; 3]>(ip, SOURCE))
+        .and_then(|ip| Probed::read::<[u32; 3]>(ip, IPV6_SOURCE))
         == Some(PREFIX)
 }
 
 /// A header of a packet, by the field of `struct sk_buff` that tells where it begins.
 #[inline(always)]
-pub(crate) fn header<R: KernelRead>(skb: KernelPointer, offset: u32) -> Option<KernelPointer> {
-    let head = R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))?;
+fn header<R: KernelRead>(skb: KernelPointer, offset: u32) -> Option<KernelPointer> {
+    header_behind::<R>(skb, head_of::<R>(skb)?, offset)
+}
+
+/// Where a packet's headers are counted from.
+#[inline(always)]
+pub(crate) fn head_of<R: KernelRead>(skb: KernelPointer) -> Option<KernelPointer> {
+    R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))
+}
+
+/// The same header, for who reads several: each look at the packet costs.
+#[inline(always)]
+pub(crate) fn header_behind<R: KernelRead>(
+    skb: KernelPointer,
+    head: KernelPointer,
+    offset: u32,
+) -> Option<KernelPointer> {
     Some(head.wrapping_byte_add(usize::from(R::read::<u16>(skb, offset)?)))
 }
 

@@ -13,7 +13,7 @@ use aya_ebpf::{macros::map, maps::Array};
 use crate::{
     cast,
     kernel_read::{ETH_P_IP, KernelPointer, KernelRead, Probed},
-    packet::{Packet, Stage},
+    packet::{IPV6_SOURCE, Packet, Stage, head_of, header_behind},
     rows::opened_at,
     settings::global,
 };
@@ -26,9 +26,8 @@ const SETS: u32 = 1 << 13;
 #[map]
 static REFUSED_CONNECTIONS: Array<Places> = Array::with_max_entries(SETS, 0);
 
-/// Where `saddr` is in `struct iphdr` and `struct ipv6hdr`.
+/// Where `saddr` is in `struct iphdr`.
 const IPV4_SOURCE: u32 = 12;
-const IPV6_SOURCE: u32 = 8;
 
 /// Whether a connection is not known to have been refused before; from now on it is. One whose
 /// packet could not be read counts each time.
@@ -61,8 +60,8 @@ const fn set_of(fingerprint: u64) -> u32 {
 #[inline(always)]
 pub(crate) fn fingerprint<R: KernelRead>(stage: Stage, packet: &Packet, row: u32) -> Option<u64> {
     let skb = packet.skb;
-    let head = R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))?;
-    let header = |offset: u32| Some(head.wrapping_byte_add(usize::from(R::read::<u16>(skb, offset)?)));
+    let head = head_of::<R>(skb)?;
+    let header = |offset: u32| header_behind::<R>(skb, head, offset);
     let tcp = header(global!(KERNEL_OFFSETS.skb_transport_header))?;
     let (ports, sequence) = ports_and_sequence(tcp)?;
     let mut hash = mix(u64::from(ports) << 32 | u64::from(client_isn(stage, packet, sequence)?));
