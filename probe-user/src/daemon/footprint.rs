@@ -7,6 +7,9 @@ const TOLERATED: u64 = 1 << 20;
 /// Giving memory back takes milliseconds: not more often than this.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// So much is not kept even that long: a reading of ten thousand listeners leaves it behind.
+const TOLERATED_FOR_A_WHILE: u64 = 8 << 20;
+
 /// What is resident beside what is in use, from reading to reading.
 #[derive(Debug, Default)]
 pub(super) struct Footprint {
@@ -23,7 +26,8 @@ impl Footprint {
         let least = self.beside_heap.map_or(beside, |least| least.min(beside));
         self.beside_heap = Some(least);
         let is_due = self.given_back.is_none_or(|last| now.saturating_sub(last) >= INTERVAL);
-        let wasteful = is_due && beside - least > TOLERATED;
+        let tolerated = if is_due { TOLERATED } else { TOLERATED_FOR_A_WHILE };
+        let wasteful = beside - least > tolerated;
         if wasteful {
             self.given_back = Some(now);
         }
@@ -48,8 +52,10 @@ mod tests {
         check(2, 60, 35, false);
         // Not used any more, and still there.
         check(3, 60, 5, true);
-        check(4, 60, 5, false);
-        check(13, 60, 5, true);
+        check(4, 38, 5, false);
+        check(5, 39, 5, true);
+        check(6, 38, 5, false);
+        check(15, 38, 5, true);
         check(30, 30, 5, false);
         check(31, 31, 5, false);
         check(32, 32, 5, true);
