@@ -109,7 +109,7 @@ kernel_offsets! {
     reason_tcp_listen_overflow,
     /// The BTF id of the function `bpf_rdonly_cast()`; 0 where the kernel has none (before 6.2), and then no type is set.
     function_rdonly_cast,
-    /// The BTF id of `struct linux_mib`; of this type and those below 0 where nothing can be cast to it.
+    /// The BTF id of `struct linux_mib`, which is a row of u64; of this type and those below 0 where nothing can be cast to it.
     type_linux_mib,
     /// The BTF id of `struct inet_connection_sock`.
     type_inet_connection_sock,
@@ -117,10 +117,6 @@ kernel_offsets! {
     type_tcp_sock,
     /// The BTF id of `struct tcp_request_sock`.
     type_tcp_request_sock,
-    /// The BTF id of `struct tcphdr`.
-    type_tcphdr,
-    /// The BTF id of `struct iphdr`.
-    type_iphdr,
     /// The BTF id of `struct skb_shared_info`.
     type_skb_shared_info,
 }

@@ -3,6 +3,9 @@
 /// Nanoseconds of a second.
 pub const SECOND: u64 = 1_000_000_000;
 
+/// Nanoseconds by which the clock of who notes a length may be behind: the longest tick that a kernel has (`CONFIG_HZ` 100).
+pub const TICK: u64 = SECOND / 100;
+
 /// The windows that peaks are kept for, in seconds. They are aligned: each begins at a multiple of its
 /// length on the kernel's monotonic clock (`bpf_ktime_get_ns()`).
 pub const WINDOWS: [u64; 3] = [1, 15, 60];
@@ -28,7 +31,7 @@ pub struct QueuePeaks {
     current: [u32; 4],
     /// The highest in the windows before these; 0 where nothing was noted.
     previous: [u32; 4],
-    /// `bpf_ktime_get_ns()` of [`Self::highest`].
+    /// `bpf_ktime_get_ns()` of [`Self::highest`], [`TICK`] too early at most.
     highest_at: u64,
     /// The highest of all.
     highest: u32,
@@ -111,15 +114,16 @@ impl QueuePeaks {
         }
     }
 
-    /// The highest in the last complete window of each length, seen from `second`.
+    /// The highest in the last complete window of each length, seen from `second` or the last note, whichever is later.
     #[must_use]
     pub fn complete(&self, second: u64) -> [u32; WINDOWS.len()] {
+        let second = second.max(self.second);
         let mut peaks = [0; WINDOWS.len()];
         let kept = self.current.iter().zip(&self.previous).zip(SPANS);
         for (peak, ((current, previous), span)) in peaks.iter_mut().zip(kept) {
-            *peak = match (second / span).checked_sub(self.second / span) {
-                Some(0) => *previous,
-                Some(1) => *current,
+            *peak = match second / span - self.second / span {
+                0 => *previous,
+                1 => *current,
                 _ => 0,
             };
         }
@@ -132,9 +136,9 @@ impl QueuePeaks {
     pub fn demand(&self, second: u64) -> u32 {
         let [_, _, longest, demand] = self.current;
         let [_, _, longest_before, demand_before] = self.previous;
-        match (second / DEMAND_WINDOW).checked_sub(self.second / DEMAND_WINDOW) {
-            Some(0) => longest.max(demand).max(longest_before).max(demand_before),
-            Some(1) => longest.max(demand),
+        match (second / DEMAND_WINDOW).saturating_sub(self.second / DEMAND_WINDOW) {
+            0 => longest.max(demand).max(longest_before).max(demand_before),
+            1 => longest.max(demand),
             _ => 0,
         }
     }
@@ -181,6 +185,8 @@ mod tests {
         check(&[(100_200, 7), (101_000, 5), (106_000, 2)], 107, [2, 7, 0]);
         check(&[(100_200, 7), (101_000, 5), (166_000, 2)], 166, [0, 0, 7]);
         check(&[(100_200, 7), (300_000, 2)], 300, [0, 0, 0]);
+        // Somebody asks with a clock that is behind the one of the last note.
+        check(&[(100_200, 7), (101_000, 5)], 100, [7, 0, 0]);
     }
 
     #[test]

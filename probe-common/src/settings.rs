@@ -35,6 +35,8 @@ pub struct Settings {
     /// Not 0: what became of SYNs and last ACKs is known at the end of the functions that handle them, because the kernel's
     /// counters are known before it.
     pub known_at_end: u32,
+    /// Not 0: each SYN cookie that is sent is seen by a hook.
+    pub cookies_are_seen: u32,
     /// Not 0: `inet_csk_reqsk_queue_hash_add()` returns nothing and cannot fail (up to 6.0, 6.8, 6.9).
     pub syn_queued_cannot_fail: u32,
     /// Rows of totals that each CPU has in the `HANDSHAKE` map.
@@ -45,8 +47,6 @@ pub struct Settings {
     pub queued_sets: u32,
     /// Numbers that CPUs may have: the highest one and one more.
     pub cpus: u32,
-    /// Unused; keeps the size a multiple of eight.
-    pub reserved: u32,
     /// Not 0: `bpf_probe_read_kernel()` may be called. Lockdown refuses every program that has the call.
     pub may_probe: u32,
 }
@@ -58,12 +58,12 @@ impl Settings {
         accounting: 0,
         last_ack_from_caller: 0,
         known_at_end: 0,
+        cookies_are_seen: 0,
         syn_queued_cannot_fail: 0,
         rows: 0,
         queues: 0,
         queued_sets: 1,
         cpus: 1,
-        reserved: 0,
         may_probe: 1,
     };
 }

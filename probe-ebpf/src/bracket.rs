@@ -24,7 +24,7 @@ use crate::{
     kernel_read::{KernelPointer, KernelRead, namespace, statistics},
     packet::{Packet, Stage},
     refused_connections::fingerprint,
-    rows::{counters_in, row_of},
+    rows::{counters_at, row_of},
     seen::{self, Counters},
     settings::global,
 };
@@ -50,7 +50,7 @@ pub(crate) fn open<R: KernelRead>(
         state.listener = NOT_A_HANDSHAKE;
         lose(Loss::CountersUnreadable);
     }
-    counters_in(row)
+    counters_at(state, row)
 }
 
 #[inline(always)]
@@ -155,7 +155,7 @@ pub(crate) fn close<R: KernelRead>(
         return None;
     }
     let row = state.row;
-    let counters = counters_in(row)?;
+    let counters = counters_at(state, row)?;
     let mut dropped = false;
     if suspicion != Suspicion::None {
         let gained = if counters_are_read() {
@@ -163,7 +163,7 @@ pub(crate) fn close<R: KernelRead>(
         } else {
             by_conditions::<R>(state, packet.listener, stage)
         };
-        charge::gained::<R>(state, counters, &gained, stage, packet);
+        charge::gained::<R>(state, (row, counters), &gained, stage, packet);
         dropped = gained.is_drop();
     }
     state.forget_packet();
@@ -193,7 +193,6 @@ pub(crate) fn at_end<R: KernelRead>(
     suspicion: Suspicion,
 ) -> End {
     state.listener = NO_LISTENER;
-    state.row = row;
     let outcome = if counters_are_read() {
         by_counters::<R>(state, packet, stage, suspicion)
     } else if suspicion == Suspicion::None {
@@ -203,7 +202,7 @@ pub(crate) fn at_end<R: KernelRead>(
     };
     let end = match outcome {
         Ok(gained) => {
-            charge::gained::<R>(state, counters, &gained, stage, packet);
+            charge::gained::<R>(state, (row, counters), &gained, stage, packet);
             gained.end()
         }
         Err(end) => end,
@@ -225,14 +224,11 @@ fn by_counters<R: KernelRead>(
         lose(Loss::CountersUnreadable);
         return Err(End::Unknown);
     };
-    let known = seen::known::<R>(state, counters);
-    let is_known = known.is_some();
-    if known.is_some_and(|namespace| suspicion == Suspicion::None || namespace.is_unmoved(counters.here)) {
-        return Err(End::Well);
-    }
-    state.counters_here = counters.here as u64;
-    let gained = if is_known {
-        seen::gained::<R>(state, stage, suspicion)
+    let gained = if let Some(namespace) = seen::known::<R>(state, counters) {
+        if suspicion == Suspicion::None {
+            return Err(End::Well);
+        }
+        namespace.gained::<R>(counters.here, stage, suspicion)
     } else if !seen::begin::<R>(state, counters, stage) {
         None
     } else if suspicion == Suspicion::None {

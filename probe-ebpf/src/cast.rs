@@ -21,7 +21,7 @@ pub(crate) fn read<T: Copy>(id: u32, base: KernelPointer, offset: u32) -> Option
 /// else in place of the function's BTF id. The user side writes the id in its place before loading, or, where the
 /// kernel has no such function, an instruction that does no harm: then no program comes here.
 #[inline(always)]
-fn rdonly_cast(base: KernelPointer, id: u32) -> KernelPointer {
+pub(crate) fn rdonly_cast(base: KernelPointer, id: u32) -> KernelPointer {
     let typed: u64;
     // SAFETY: a call by BPF's convention: arguments in r1 and r2, the result in r0, r1 to r5 are lost.
     unsafe {

@@ -14,8 +14,8 @@ use crate::{
 /// Charges a listener with what the kernel counted while it handled one packet.
 #[inline(always)]
 pub(crate) fn gained<R: KernelRead>(
-    state: &CpuState,
-    counters: *mut HandshakeCounters,
+    state: &mut CpuState,
+    (row, counters): (u32, *mut HandshakeCounters),
     gained: &Gained,
     stage: Stage,
     packet: &Packet,
@@ -23,7 +23,7 @@ pub(crate) fn gained<R: KernelRead>(
     cookies(counters, gained, stage);
     if gained.is_drop() {
         drops(state, counters, gained, stage);
-        connection::<R>(state, counters, stage, packet, gained.overflows != 0);
+        connection::<R>(state, (row, counters), stage, packet, gained.overflows != 0);
     }
 }
 
@@ -47,6 +47,9 @@ fn drops(state: &CpuState, counters: *mut HandshakeCounters, gained: &Gained, st
     match stage {
         Stage::Syn => {
             add_in_softirq!(counters, syn_dropped_accept_queue_full, gained.overflows);
+            if unexplained == 0 {
+                return;
+            }
             add_in_softirq!(counters, syn_dropped_syn_queue_full, gained.syn_queue_full_drops);
             let unexplained = unexplained.saturating_sub(gained.syn_queue_full_drops);
             if state.reserve_kept == 0 {
@@ -67,8 +70,8 @@ fn drops(state: &CpuState, counters: *mut HandshakeCounters, gained: &Gained, st
 /// a full accept queue.
 #[inline(always)]
 fn connection<R: KernelRead>(
-    state: &CpuState,
-    counters: *mut HandshakeCounters,
+    state: &mut CpuState,
+    (row, counters): (u32, *mut HandshakeCounters),
     stage: Stage,
     packet: &Packet,
     overflowed: bool,
@@ -79,12 +82,12 @@ fn connection<R: KernelRead>(
     let fingerprint = if stage == Stage::Cookie {
         (state.fingerprint != 0).then_some(state.fingerprint)
     } else {
-        fingerprint::<R>(stage, packet, state.row)
+        fingerprint::<R>(stage, packet, row)
     };
     if is_first_refusal(fingerprint) {
         add_in_softirq!(counters, connections_refused, 1);
         if overflowed {
-            accept_queue::refused::<R>(packet.listener, state.row);
+            accept_queue::refused::<R>(state, packet.listener, row);
         }
     }
     // tcp_check_req() alone asks for the setting, and then resets: a cookie's last ACK is dropped in silence.

@@ -1,5 +1,12 @@
 //! What each CPU is in the middle of.
-use aya_ebpf::{helpers::generated::bpf_map_lookup_percpu_elem, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_jiffies64, bpf_map_lookup_percpu_elem},
+    },
+    macros::map,
+    maps::PerCpuArray,
+};
 
 use crate::{
     kernel_read::{KernelPointer, KernelRead, Probed},
@@ -38,8 +45,13 @@ pub(crate) struct CpuState {
     pub(crate) entered: u64,
     /// The kernel's counters as they were last.
     pub(crate) seen: Seen,
-    /// Rows that were looked up, by a hash of the listener's address: only where to look.
-    pub(crate) row_hints: [u32; ROW_HINTS],
+    /// Listeners that were looked up, by a hash of their address: only where to look.
+    pub(crate) hints: [[Hint; 2]; HINTS],
+    /// When this CPU last asked for the time, in a softirq.
+    clock: Clock,
+    /// Where this CPU's rows begin, and one more; 0 until it is known.
+    pub(crate) rows_behind: u32,
+    padding: u32,
     /// Distance from a per-CPU pointer to this CPU's copy; 0 until it is known.
     pub(crate) per_cpu_distance: u64,
     /// The child that joins an MPTCP connection, and comes into no queue; 0 for none. Not beside `entered`: what is set to zero
@@ -53,9 +65,26 @@ pub(crate) struct CpuState {
     handed_over: [u64; 2],
 }
 
-/// Listeners whose rows a CPU finds without the `LISTENERS` map, if no two want the same place. Four bytes each; looking a
-/// row up in the map takes 115 to 195 instructions.
-pub(crate) const ROW_HINTS: usize = 512;
+/// Twice as many listeners have rows that a CPU finds without the `LISTENERS` map, if no three want the same place. Eight bytes
+/// each; looking a row up in the map takes 115 to 195 instructions, and then the kernel's counters are looked at as well.
+pub(crate) const HINTS: usize = 512;
+
+/// What a CPU remembers of a listener.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Hint {
+    /// Its row.
+    pub(crate) row: u32,
+    /// Its `sk_drops` when this CPU had last seen to it that all drops here are counted.
+    pub(crate) drops: u32,
+}
+
+/// The time, and the tick of the kernel in which it was that.
+#[repr(C)]
+struct Clock {
+    tick: u64,
+    now: u64,
+}
 
 impl CpuState {
     /// Forgets what was noted of a packet that is done with.
@@ -66,6 +95,18 @@ impl CpuState {
         self.joins = 0;
         self.child_refused = 0;
         self.reserve_kept = 0;
+    }
+
+    /// `bpf_ktime_get_ns()` as it was a tick of the kernel ago at most (1 to 10 ms), in a softirq. To ask takes some sixty
+    /// instructions, and is done once in each tick.
+    #[inline(always)]
+    pub(crate) fn now_to_a_tick(&mut self) -> u64 {
+        // SAFETY: no argument, no effect but the answer: both.
+        let tick = unsafe { bpf_jiffies64() };
+        if self.clock.tick != tick {
+            self.clock = Clock { tick, now: unsafe { bpf_ktime_get_ns() } };
+        }
+        self.clock.now
     }
 }
 
@@ -106,8 +147,6 @@ pub(crate) struct Entering {
     pub(crate) listener: u64,
     /// The child; 0 for none.
     pub(crate) child: u64,
-    /// When it began.
-    pub(crate) now: u64,
     /// The row of the listener's totals.
     pub(crate) row: u32,
     /// The child's `skc_hash`.

@@ -58,29 +58,25 @@ impl Gained {
     }
 }
 
-/// Bounds what one counter gained by what one packet can raise.
-#[inline(always)]
-const fn at_most_one(gained: u64, now: u64) -> u64 {
-    // A namespace that has the place of another one began at 0: the difference is negative then.
-    let gained = if gained > now { now } else { gained };
-    if gained > 1 { 1 } else { gained }
-}
-
 impl Gained {
-    /// What one packet can have raised of it, with the counters as they are now. The rest was counted where no bracket
-    /// is, and belongs to nobody.
+    /// What one packet can have raised of it. The rest was counted where no bracket is, and belongs to nobody.
     #[inline(always)]
-    pub(crate) const fn by_one_packet(self, now: &KernelCounters) -> Self {
+    pub(crate) const fn by_one_packet(self) -> Self {
         Self {
-            overflows: at_most_one(self.overflows, now.listen[0]),
-            drops: at_most_one(self.drops, now.listen[1]),
-            cookies_sent: at_most_one(self.cookies_sent, now.cookies_sent),
-            cookies_received: at_most_one(self.cookies_received, now.cookies_checked[0]),
-            cookies_failed: at_most_one(self.cookies_failed, now.cookies_checked[1]),
-            syn_queue_full_cookies: at_most_one(self.syn_queue_full_cookies, now.syn_queue_full[0]),
-            syn_queue_full_drops: at_most_one(self.syn_queue_full_drops, now.syn_queue_full[1]),
+            overflows: at_most_one(self.overflows),
+            drops: at_most_one(self.drops),
+            cookies_sent: at_most_one(self.cookies_sent),
+            cookies_received: at_most_one(self.cookies_received),
+            cookies_failed: at_most_one(self.cookies_failed),
+            syn_queue_full_cookies: at_most_one(self.syn_queue_full_cookies),
+            syn_queue_full_drops: at_most_one(self.syn_queue_full_drops),
         }
     }
+}
+
+#[inline(always)]
+const fn at_most_one(gained: u64) -> u64 {
+    (gained != 0) as u64
 }
 
 impl KernelCounters {
@@ -112,15 +108,6 @@ impl KernelCounters {
         store(&mut self.cookies_checked, read_two(here, global!(KERNEL_OFFSETS.mib_syncookies_sent) + 8))
     }
 
-    /// Whether no packet has been dropped or answered by a cookie since they were read last; what overflows is dropped. False
-    /// where each look takes a call: all is read at once there.
-    #[inline(always)]
-    pub(crate) fn are_unmoved(&self, here: KernelPointer) -> bool {
-        global!(KERNEL_OFFSETS.type_linux_mib) != 0
-            && read(here, global!(KERNEL_OFFSETS.mib_listen_overflows) + 8) == Some(self.listen[1])
-            && read(here, global!(KERNEL_OFFSETS.mib_syncookies_sent)) == Some(self.cookies_sent)
-    }
-
     /// What a packet of this stage raised since they were read last; `None` where they cannot be read.
     #[inline(always)]
     pub(crate) fn gained(
@@ -129,12 +116,7 @@ impl KernelCounters {
         stage: Stage,
         suspicion: Suspicion,
     ) -> Option<Gained> {
-        let [overflows, drops] = read_two(here, global!(KERNEL_OFFSETS.mib_listen_overflows))?;
-        let mut gained = Gained {
-            overflows: since(&mut self.listen[0], overflows),
-            drops: since(&mut self.listen[1], drops),
-            ..Gained::default()
-        };
+        let mut gained = self.lost(here)?;
         match stage {
             Stage::Syn if suspicion == Suspicion::Any => self.add_flood(here, &mut gained)?,
             Stage::Cookie => {
@@ -145,6 +127,26 @@ impl KernelCounters {
             Stage::Syn | Stage::LastAck | Stage::RequestError => {}
         }
         Some(gained)
+    }
+
+    /// What overflows is dropped as well: mostly drops tell that nothing was lost.
+    #[inline(always)]
+    fn lost(&mut self, here: KernelPointer) -> Option<Gained> {
+        let offset = global!(KERNEL_OFFSETS.mib_listen_overflows);
+        let [overflows, drops] = if looks_are_calls() {
+            read_two(here, offset)?
+        } else {
+            let drops = read(here, offset + 8)?;
+            if drops == self.listen[1] {
+                return Some(Gained::default());
+            }
+            [read(here, offset)?, drops]
+        };
+        Some(Gained {
+            overflows: since(&mut self.listen[0], overflows),
+            drops: since(&mut self.listen[1], drops),
+            ..Gained::default()
+        })
     }
 
     /// Where the accept queue was full a SYN got no cookie; and one that found the SYN queue full was dropped or got one.
@@ -176,6 +178,12 @@ fn store<T>(place: &mut T, value: Option<T>) -> bool {
     true
 }
 
+/// Whether nothing can be cast, and each look takes a call: as much as there is is read at once then.
+#[inline(always)]
+fn looks_are_calls() -> bool {
+    global!(KERNEL_OFFSETS.type_linux_mib) == 0
+}
+
 /// Reads one counter.
 #[inline(always)]
 fn read(here: KernelPointer, offset: u32) -> Option<u64> {
@@ -185,7 +193,7 @@ fn read(here: KernelPointer, offset: u32) -> Option<u64> {
 /// Reads one counter and its neighbour, which the helper does at once.
 #[inline(always)]
 fn read_two(here: KernelPointer, offset: u32) -> Option<[u64; 2]> {
-    if global!(KERNEL_OFFSETS.type_linux_mib) == 0 {
+    if looks_are_calls() {
         return Probed::read(here, offset);
     }
     Some([read(here, offset)?, read(here, offset + 8)?])

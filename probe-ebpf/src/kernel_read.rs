@@ -226,22 +226,27 @@ pub(crate) fn accept_queue<R: KernelRead>(listener: KernelPointer) -> Option<(u3
 /// follows no pointer to one.
 #[inline(always)]
 pub(crate) fn syn_queue_length<R: KernelRead>(listener: KernelPointer) -> Option<u32> {
-    let offset = global!(KERNEL_OFFSETS.accept_queue_syn_length);
     let id = global!(KERNEL_OFFSETS.type_inet_connection_sock);
+    behind_sock::<R, u32>(id, listener, global!(KERNEL_OFFSETS.accept_queue_syn_length))
+}
+
+/// Reads what lies behind the `struct sock` of a TCP socket, in a structure of this BTF `id` that begins with it.
+#[inline(always)]
+fn behind_sock<R: KernelRead, T: Copy>(id: u32, sock: KernelPointer, offset: u32) -> Option<T> {
     if R::TYPED && id == 0 {
         // SAFETY: the verifier accepts the call only with a typed pointer; the helper checks what it points to.
-        let typed = unsafe { bpf_skc_to_tcp_sock(listener.cast_mut()) };
-        return if typed.is_null() { None } else { Direct::read::<u32>(typed.cast_const().cast(), offset) };
+        let typed = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) };
+        return if typed.is_null() { None } else { Direct::read::<T>(typed.cast_const().cast(), offset) };
     }
-    cast::read(id, listener, offset)
+    cast::read(id, sock, offset)
 }
 
 /// When a connection was established, by `bpf_ktime_get_ns()`; 0 for not yet. `tcp_init_buffer_space()` notes it, in
 /// microseconds, and nothing changes it before somebody reads from the connection.
 #[inline(always)]
-pub(crate) fn established_at(child: KernelPointer) -> Option<u64> {
+pub(crate) fn established_at<R: KernelRead>(child: KernelPointer) -> Option<u64> {
     let (id, offset) = (global!(KERNEL_OFFSETS.type_tcp_sock), global!(KERNEL_OFFSETS.tcp_established_at));
-    cast::read::<u64>(id, child, offset).map(|microseconds| microseconds.wrapping_mul(1_000))
+    behind_sock::<R, u64>(id, child, offset).map(|microseconds| microseconds.wrapping_mul(1_000))
 }
 
 /// `sk_acceptq_is_full()` of `net/sock.h`: the same comparison in every version since 5.4.

@@ -43,43 +43,33 @@ pub(crate) fn is_plain_ack(skb: KernelPointer) -> bool {
     const FLAGS: u32 = 13;
     const SYN_RST_ACK: u8 = 0x02 | 0x04 | 0x10;
     const ACK: u8 = 0x10;
-    header::<Probed>(skb, global!(KERNEL_OFFSETS.skb_transport_header))
+    tcp_header::<Probed>(skb)
         .and_then(|tcp| Probed::read::<u8>(tcp, FLAGS))
         .is_some_and(|flags| flags & SYN_RST_ACK == ACK)
 }
 
-/// Where `saddr` is in `struct ipv6hdr`.
-pub(crate) const IPV6_SOURCE: u32 = 8;
-
 /// Whether a packet of IPv6 comes from an IPv4 address (`ipv6_addr_v4mapped()`).
 #[inline(always)]
 pub(crate) fn is_from_mapped_address(skb: KernelPointer) -> bool {
+    /// Where `saddr` is in `struct ipv6hdr`.
+    const SOURCE: u32 = 8;
     const PREFIX: [u32; 3] = [0, 0, 0xffff_u32.to_be()];
     header::<Probed>(skb, global!(KERNEL_OFFSETS.skb_network_header))
-        .and_then(|ip| Probed::read::<[u32; 3]>(ip, IPV6_SOURCE))
+        .and_then(|ip| Probed::read::<[u32; 3]>(ip, SOURCE))
         == Some(PREFIX)
 }
 
 /// A header of a packet, by the field of `struct sk_buff` that tells where it begins.
 #[inline(always)]
 fn header<R: KernelRead>(skb: KernelPointer, offset: u32) -> Option<KernelPointer> {
-    header_behind::<R>(skb, head_of::<R>(skb)?, offset)
-}
-
-/// Where a packet's headers are counted from.
-#[inline(always)]
-pub(crate) fn head_of<R: KernelRead>(skb: KernelPointer) -> Option<KernelPointer> {
-    R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))
-}
-
-/// The same header, for who reads several: each look at the packet costs.
-#[inline(always)]
-pub(crate) fn header_behind<R: KernelRead>(
-    skb: KernelPointer,
-    head: KernelPointer,
-    offset: u32,
-) -> Option<KernelPointer> {
+    let head = R::read::<KernelPointer>(skb, global!(KERNEL_OFFSETS.skb_head))?;
     Some(head.wrapping_byte_add(usize::from(R::read::<u16>(skb, offset)?)))
+}
+
+/// The `struct tcphdr` of a packet.
+#[inline(always)]
+pub(crate) fn tcp_header<R: KernelRead>(skb: KernelPointer) -> Option<KernelPointer> {
+    header::<R>(skb, global!(KERNEL_OFFSETS.skb_transport_header))
 }
 
 /// The packet of a call whose first arguments are the listener, the packet and the request, as

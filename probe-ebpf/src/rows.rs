@@ -14,8 +14,10 @@ use probe_common::{
 
 use crate::{
     count::lose,
-    cpu_state::{CpuState, ROW_HINTS, as_number, place_among},
-    kernel_read::{KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, state},
+    cpu_state::{CpuState, HINTS, Hint, as_number, place_among},
+    kernel_read::{
+        KernelPointer, KernelRead, TCP_LISTEN, inode_number, listening_port, port_key, socket_drops, state,
+    },
     seen::know_everywhere,
     settings::global,
     shared_maps::{ACCEPT_QUEUE, FREE_ROWS, HANDSHAKE, LISTEN_CALLS, LISTENER_ROWS, LISTENERS, PORT_ROWS},
@@ -38,10 +40,22 @@ pub(crate) fn counters_in(row: u32) -> Option<*mut HandshakeCounters> {
     HANDSHAKE.get_ptr_mut(place_of(row))
 }
 
+/// The same, in a softirq for which `state` is this CPU's.
+#[inline(always)]
+pub(crate) fn counters_at(state: &mut CpuState, row: u32) -> Option<*mut HandshakeCounters> {
+    HANDSHAKE.get_ptr_mut(place_at(state, row))
+}
+
 /// What this CPU noted of the queues of a row's listener.
 #[inline(always)]
 pub(crate) fn queues_in(row: u32) -> Option<*mut AcceptQueueCounters> {
     ACCEPT_QUEUE.get_ptr_mut(place_of(row))
+}
+
+/// The same, in a softirq for which `state` is this CPU's.
+#[inline(always)]
+pub(crate) fn queues_at(state: &mut CpuState, row: u32) -> Option<*mut AcceptQueueCounters> {
+    ACCEPT_QUEUE.get_ptr_mut(place_at(state, row))
 }
 
 /// Where this CPU has a row in an array that has one for each CPU.
@@ -52,30 +66,57 @@ fn place_of(row: u32) -> u32 {
     cpu.wrapping_mul(global!(SETTINGS.rows)).wrapping_add(row)
 }
 
+/// The same by what the CPU remembers: before 6.10 to ask for its number is a call.
+#[inline(always)]
+fn place_at(state: &mut CpuState, row: u32) -> u32 {
+    if state.rows_behind == 0 {
+        state.rows_behind = place_of(1);
+    }
+    state.rows_behind.wrapping_add(row).wrapping_sub(1)
+}
+
 /// The row of a listener, in a softirq, for which `state` is this CPU's.
 ///
 /// Where this CPU found it last is looked at first: whether it is still the listener's row the row says itself.
 #[inline(always)]
 pub(crate) fn row_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
+    hint_of::<R>(state, listener).map_or(OTHER_ROW, |hint| hint.row)
+}
+
+/// What this CPU remembers of a listener, in a softirq. Of one that it does not know yet it takes something for dropped.
+#[inline(always)]
+pub(crate) fn hint_of<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> Option<&mut Hint> {
     let socket = as_number(state, listener);
-    let Some(place) = state.row_hints.get_mut(place_among::<ROW_HINTS>(socket)) else { return OTHER_ROW };
-    if !is_row_of::<R>(*place, listener, |identity| identity.socket == socket) {
-        *place = row_anywhere::<R>(listener);
+    let [last, other] = state.hints.get_mut(place_among::<HINTS>(socket))?;
+    if is_row_of::<R>(last.row, listener, |identity| identity.socket == socket) {
+        return Some(last);
     }
-    *place
+    if is_row_of::<R>(other.row, listener, |identity| identity.socket == socket) {
+        return Some(other);
+    }
+    let row = row_anywhere::<R>(listener);
+    let drops = socket_drops::<R>(listener).unwrap_or(0).wrapping_sub(1);
+    *other = core::mem::replace(last, Hint { row, drops });
+    Some(last)
 }
 
 /// The row of a listener in the context of a process. A softirq or another process may come in between: then it is looked for
 /// at another one's place, which is not its own, and found in the map.
 #[inline(always)]
 pub(crate) fn row_of_in_process<R: KernelRead>(state: &mut CpuState, listener: KernelPointer) -> u32 {
-    let place = place_among::<ROW_HINTS>(as_number(state, listener));
-    let hinted = state.row_hints.get(place).copied().unwrap_or(OTHER_ROW);
+    let place = place_among::<HINTS>(as_number(state, listener));
+    let [last, other] = state.hints.get(place).map_or([OTHER_ROW; 2], |[last, other]| [last.row, other.row]);
     let is_socket = |identity: &ListenerIdentity| {
         // The pointer itself: through memory, so that the compiler does not reckon with it.
         core::hint::black_box(identity.socket == listener as u64)
     };
-    if is_row_of::<R>(hinted, listener, is_socket) { hinted } else { row_anywhere::<R>(listener) }
+    if is_row_of::<R>(last, listener, is_socket) {
+        last
+    } else if is_row_of::<R>(other, listener, is_socket) {
+        other
+    } else {
+        row_anywhere::<R>(listener)
+    }
 }
 
 /// The row of a listener, wherever the program runs. One is given to it if it has none.

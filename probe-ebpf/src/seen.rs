@@ -43,10 +43,19 @@ impl Namespace {
         !R::TYPED || global!(SETTINGS.known_at_end) != 0 || counters.mix::<R>() == Some(self.mix)
     }
 
-    /// Whether it is certain, at little cost, that no packet has been dropped or answered by a cookie since.
+    /// What the counters, which are `here`, gained since then; `None` where they cannot be read.
     #[inline(always)]
-    pub(crate) fn is_unmoved(&self, here: KernelPointer) -> bool {
-        self.counters.are_unmoved(here)
+    pub(crate) fn gained<R: KernelRead>(
+        &mut self,
+        here: KernelPointer,
+        stage: Stage,
+        suspicion: Suspicion,
+    ) -> Option<Gained> {
+        let Some(gained) = self.counters.gained(here, stage, suspicion) else {
+            self.here = 0;
+            return None;
+        };
+        Some(if R::TYPED { gained.by_one_packet() } else { gained })
     }
 }
 
@@ -137,7 +146,7 @@ pub(crate) fn begin<R: KernelRead>(state: &mut CpuState, of: Counters, stage: St
     is_read
 }
 
-/// What the counters gained since then; `None` where they cannot be read.
+/// What the counters gained since the bracket began; `None` where they cannot be read.
 #[inline(always)]
 pub(crate) fn gained<R: KernelRead>(
     state: &mut CpuState,
@@ -145,13 +154,7 @@ pub(crate) fn gained<R: KernelRead>(
     suspicion: Suspicion,
 ) -> Option<Gained> {
     let here = state.counters_here as KernelPointer;
-    let namespace = remembered(state, here)?;
-    let gained = namespace.counters.gained(here, stage, suspicion);
-    if gained.is_none() {
-        namespace.here = 0;
-    }
-    let gained = gained?;
-    Some(if R::TYPED { gained.by_one_packet(&namespace.counters) } else { gained })
+    remembered(state, here)?.gained::<R>(here, stage, suspicion)
 }
 
 /// A socket begins to listen: every CPU gets to know the counters of its namespace before the first packet comes, so that

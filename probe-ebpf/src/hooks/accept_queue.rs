@@ -6,7 +6,8 @@ use aya_ebpf::{
 };
 use probe_common::{
     accept_queue::{
-        AcceptedCounters, BURST, FILL_ONE, QUEUED_WAYS, QueuedChild, QueuedSet, fill_bucket, wait_bucket,
+        AcceptQueueCounters, AcceptedCounters, BURST, FILL_ONE, QUEUED_WAYS, QueuedChild, QueuedSet,
+        fill_bucket, wait_bucket,
     },
     loss::Loss,
     queue_peaks::QueuePeaks,
@@ -14,12 +15,12 @@ use probe_common::{
 
 use crate::{
     count::{add_anywhere, atomic_add, lose},
-    cpu_state::cpu_state,
+    cpu_state::{CpuState, cpu_state},
     kernel_read::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue, established_at, is_mptcp, is_something,
         is_tcp, syn_queue_length,
     },
-    rows::{current_process, queues_in, row_anywhere, row_of_in_process},
+    rows::{current_process, queues_at, queues_in, row_anywhere, row_of_in_process},
     settings::global,
     shared_maps::{ACCEPTED, QUEUED},
 };
@@ -28,13 +29,6 @@ use crate::{
 #[inline(always)]
 pub(super) fn are_watched() -> bool {
     global!(SETTINGS.queues) != 0
-}
-
-/// The time, where anybody asks for it.
-#[inline(always)]
-pub(super) fn now_if_watched() -> u64 {
-    // SAFETY: no argument, no effect but the answer.
-    if are_watched() { unsafe { bpf_ktime_get_ns() } } else { 0 }
 }
 
 /// `skc_hash` of a connection: by which its place in `QUEUED` is found, from its making to its end. A typed pointer
@@ -61,12 +55,14 @@ fn place_of(hash: u32, child: u64) -> Option<&'static mut QueuedChild> {
 /// A connection is about to be put into the accept queue of the row's listener. Noted before it is there:
 /// accept() on another CPU may take it before the function is over.
 #[inline(always)]
-pub(super) fn begins_to_wait(hash: u32, child: u64, row: u32, now: u64) {
+pub(super) fn begins_to_wait(hash: u32, child: u64, row: u32) {
     if !are_watched() {
         return;
     }
     let Some(places) = places(hash) else { return };
-    let queued = QueuedChild { child, queued_at: now, row: u64::from(row) };
+    // SAFETY: no argument, no effect but the answer.
+    let queued_at = unsafe { bpf_ktime_get_ns() };
+    let queued = QueuedChild { child, queued_at, row: u64::from(row) };
     for place in places.iter_mut() {
         // One that is there is of a connection whose end was missed, and whose memory this one has.
         if place.child == 0 || place.child == child {
@@ -105,13 +101,30 @@ pub(super) fn waits_no_more(hash: u32, child: u64) -> Option<QueuedChild> {
     Some(noted)
 }
 
-/// A connection has been put into the accept queue of the row's listener.
+/// A connection has been put into the accept queue of the row's listener, in a softirq.
 #[inline(always)]
-pub(super) fn queued<R: KernelRead>(listener: KernelPointer, row: u32, now: u64) {
-    if !are_watched() {
-        return;
+pub(super) fn queued<R: KernelRead>(state: &mut CpuState, listener: KernelPointer, row: u32) {
+    if are_watched()
+        && let Some(queues) = queues_at(state, row)
+    {
+        note_queued::<R>(listener, queues, state.now_to_a_tick());
     }
-    let (Some((length, limit)), Some(queues)) = (accept_queue::<R>(listener), queues_in(row)) else { return };
+}
+
+/// The same, wherever the program runs.
+#[inline(always)]
+pub(super) fn queued_anywhere<R: KernelRead>(listener: KernelPointer, row: u32) {
+    if are_watched()
+        && let Some(queues) = queues_in(row)
+    {
+        // SAFETY: no argument, no effect but the answer.
+        note_queued::<R>(listener, queues, unsafe { bpf_ktime_get_ns() });
+    }
+}
+
+#[inline(always)]
+fn note_queued<R: KernelRead>(listener: KernelPointer, queues: *mut AcceptQueueCounters, now: u64) {
+    let Some((length, limit)) = accept_queue::<R>(listener) else { return };
     // SAFETY: a map value of this CPU, checked by the verifier; bottom halves are off.
     let queues = unsafe { &mut *queues };
     begin_if_over(&mut queues.peaks, now);
@@ -149,13 +162,19 @@ fn place<const BUCKETS: usize>(buckets: *mut [u64; BUCKETS], bucket: usize) -> O
 /// A request has been put into the SYN queue of the row's listener. `missing`: so many of the queue are not
 /// in its length yet.
 #[inline(always)]
-pub(super) fn syn_queued<R: KernelRead>(listener: KernelPointer, row: u32, missing: u32) {
+pub(super) fn syn_queued<R: KernelRead>(
+    state: &mut CpuState,
+    listener: KernelPointer,
+    row: u32,
+    missing: u32,
+) {
     if !are_watched() {
         return;
     }
-    if let (Some(length), Some(queues)) = (syn_queue_length::<R>(listener), queues_in(row)) {
-        // SAFETY: as above. ktime has no effect but the answer.
-        let (peaks, now) = unsafe { (&mut (*queues).syn_peaks, bpf_ktime_get_ns()) };
+    if let (Some(length), Some(queues)) = (syn_queue_length::<R>(listener), queues_at(state, row)) {
+        let now = state.now_to_a_tick();
+        // SAFETY: as above.
+        let peaks = unsafe { &mut (*queues).syn_peaks };
         begin_if_over(peaks, now);
         peaks.note(now, length.saturating_add(missing));
     }
@@ -166,18 +185,18 @@ pub(super) fn syn_queued<R: KernelRead>(listener: KernelPointer, row: u32, missi
 /// Those that are refused within a second of the first one wanted a place at the same time, by and large: with the
 /// connections in the queue they are the demand. Two CPUs that begin a burst at once may lose one of it.
 #[inline(always)]
-pub(crate) fn refused<R: KernelRead>(listener: KernelPointer, row: u32) {
+pub(crate) fn refused<R: KernelRead>(state: &mut CpuState, listener: KernelPointer, row: u32) {
     if !are_watched() {
         return;
     }
-    let (Some(accepted), Some(queues)) = (ACCEPTED.get_ptr_mut(row), queues_in(row)) else { return };
+    let (Some(accepted), Some(queues)) = (ACCEPTED.get_ptr_mut(row), queues_at(state, row)) else { return };
     let Some((length, _)) = accept_queue::<R>(listener) else { return };
-    // SAFETY: no argument, no effect but the answer.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = state.now_to_a_tick();
     // SAFETY: map values, checked by the verifier; aligned fields.
     unsafe {
         let (began_at, refused) = (&raw mut (*accepted).burst_began_at, &raw mut (*accepted).burst_refused);
-        if now.wrapping_sub(began_at.read_volatile()) > BURST {
+        // Another CPU that began it may be a tick ahead.
+        if now.saturating_sub(began_at.read_volatile()) > BURST {
             began_at.write_volatile(now);
             refused.write_volatile(0);
         }
@@ -228,7 +247,7 @@ fn accepted_since_established<R: KernelRead>(listener: KernelPointer, child: Ker
     let Some(place) = ACCEPTED.get_ptr_mut(row_of_in_process::<R>(state, listener)) else { return };
     // SAFETY: no argument, no effect but the answer.
     let now = unsafe { bpf_ktime_get_ns() };
-    let wait = established_at(child).map(|at| if at == 0 { 0 } else { now.saturating_sub(at) });
+    let wait = established_at::<R>(child).map(|at| if at == 0 { 0 } else { now.saturating_sub(at) });
     accepted(place, wait, now);
 }
 

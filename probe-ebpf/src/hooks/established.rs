@@ -1,6 +1,5 @@
 //! Finished handshakes: children that were put in the accept queue.
 use aya_ebpf::{
-    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map},
     maps::HashMap,
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
@@ -18,7 +17,7 @@ use crate::{
         Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, TCP_SYN_RECV, is_something, is_tcp, port_key,
         state,
     },
-    rows::{counters_in, row_anywhere, row_of, row_of_port},
+    rows::{counters_at, counters_in, row_anywhere, row_of, row_of_port},
 };
 
 /// `TCP_ESTABLISHED` of `net/tcp_states.h`.
@@ -47,11 +46,11 @@ pub(super) fn child_enters<R: KernelRead>(
     answers_syn: bool,
 ) {
     forget_entering(state);
-    let (now, hash) = (accept_queue::now_if_watched(), accept_queue::hash_of::<R>(child));
+    let hash = accept_queue::hash_of::<R>(child);
     let child = child as u64;
     let answers_syn = u64::from(answers_syn);
-    state.entering = Entering { listener: listener as u64, child, now, row, hash, answers_syn };
-    accept_queue::begins_to_wait(hash, child, row, now);
+    state.entering = Entering { listener: listener as u64, child, row, hash, answers_syn };
+    accept_queue::begins_to_wait(hash, child, row);
 }
 
 /// A child that was made is not put there: the listener was closed, another CPU was first, or it joins an MPTCP
@@ -84,9 +83,10 @@ pub(super) fn child_entered<R: KernelRead>(listener: Option<KernelPointer>, queu
         // Though it is not in the SYN queue.
         state.answered = Answered::Queued as u32;
     }
-    established(counters_in(state.entering.row));
+    let row = state.entering.row;
+    established(counters_at(state, row));
     let listener = listener.unwrap_or(state.entering.listener as KernelPointer);
-    accept_queue::queued::<R>(listener, state.entering.row, state.entering.now);
+    accept_queue::queued::<R>(state, listener, row);
 }
 
 /// A request became a child, which is in the accept queue by now.
@@ -107,7 +107,7 @@ pub(super) fn request_became<R: KernelRead>(
         && self::state::<R>(child) == Some(TCP_SYN_RECV)
     {
         established(Some(counters));
-        accept_queue::queued::<R>(listener, row, accept_queue::now_if_watched());
+        accept_queue::queued::<R>(state, listener, row);
     }
 }
 
@@ -218,8 +218,7 @@ fn tp_btf_sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     if state::<Direct>(sock) == Some(TCP_LISTEN) && is_tcp::<Direct>(sock) {
         let row = row_anywhere::<Direct>(sock);
         established(counters_in(row));
-        // SAFETY: no argument, no effect but the answer.
-        accept_queue::queued::<Direct>(sock, row, unsafe { bpf_ktime_get_ns() });
+        accept_queue::queued_anywhere::<Direct>(sock, row);
     }
     0
 }

@@ -10,10 +10,11 @@ use crate::{
     cpu_state::{Answered, CpuState, NO_LISTENER, cpu_state},
     hooks::accept_queue,
     kernel_read::{
-        Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, serves_fast_opens, state,
+        Direct, KernelPointer, KernelRead, Probed, TCP_LISTEN, is_passed_on, serves_fast_opens, socket_drops,
+        state,
     },
     packet::{Packet, Stage, is_from_mapped_address},
-    rows::{counters_in, counters_of, row_of},
+    rows::{counters_at, counters_of, hint_of},
     settings::global,
 };
 
@@ -82,26 +83,37 @@ fn syn_done_unless_passed_on() {
 #[inline(always)]
 fn syn_handled(packet: &Packet, may_be_ignored: bool) {
     let Some(state) = cpu_state() else { return };
-    let is_known_here = global!(SETTINGS.known_at_end) != 0;
-    let row = if is_known_here {
-        row_of::<Direct>(state, packet.listener)
-    } else {
-        bracket::row_for::<Direct>(state, packet.listener)
-    };
-    let Some(counters) = counters_in(row) else { return };
+    if global!(SETTINGS.known_at_end) != 0 {
+        known_syn_handled(state, packet, may_be_ignored);
+        return;
+    }
+    let row = bracket::row_for::<Direct>(state, packet.listener);
+    let Some(counters) = counters_at(state, row) else { return };
+    add_in_softirq!(counters, syn_received, 1);
+    let suspicion = suspicion::<Direct>(state, packet.listener);
+    let _end = bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, suspicion);
+}
+
+/// The same where the kernel's counters are known before it: what was neither dropped nor answered by a cookie is in the
+/// SYN queue.
+#[inline(always)]
+fn known_syn_handled(state: &mut CpuState, packet: &Packet, may_be_ignored: bool) {
+    let Some(hint) = hint_of::<Direct>(state, packet.listener) else { return };
+    let row = hint.row;
+    let has_lost_some = socket_drops::<Direct>(packet.listener)
+        .is_none_or(|drops| core::mem::replace(&mut hint.drops, drops) != drops);
+    let Some(counters) = counters_at(state, row) else { return };
     add_in_softirq!(counters, syn_received, 1);
     // TCP Fast Open may have made a child of it.
     let made_a_child = state.answered == Answered::Queued as u32;
-    let suspicion = if is_known_here { Suspicion::Any } else { suspicion::<Direct>(state, packet.listener) };
-    let end = bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, suspicion);
-    // What was neither dropped nor answered by a cookie is in the SYN queue.
-    if is_known_here
-        && end == End::Well
-        && !made_a_child
-        && !(may_be_ignored && is_from_mapped_address(packet.skb))
-    {
+    // The listener's `sk_drops` tells as well, at less cost, that this one was not dropped, and a hook would have seen a cookie.
+    let may_be_counted =
+        has_lost_some || state.answered != Answered::No as u32 || global!(SETTINGS.cookies_are_seen) == 0;
+    let ended_well = !may_be_counted
+        || bracket::at_end::<Direct>(state, (row, counters), Stage::Syn, packet, Suspicion::Any) == End::Well;
+    if ended_well && !made_a_child && !(may_be_ignored && is_from_mapped_address(packet.skb)) {
         add_in_softirq!(counters, syn_queued, 1);
-        accept_queue::syn_queued::<Direct>(packet.listener, row, 0);
+        accept_queue::syn_queued::<Direct>(state, packet.listener, row, 0);
     }
 }
 
@@ -247,11 +259,12 @@ fn syn_queued<R: KernelRead>(listener: Option<KernelPointer>, missing: u32) {
         return;
     }
     state.answered = Answered::Queued as u32;
-    if let Some(counters) = counters_in(state.row) {
+    let row = state.row;
+    if let Some(counters) = counters_at(state, row) {
         add_in_softirq!(counters, syn_queued, 1);
     }
     if let Some(listener) = listener.or_else(|| bracket::listener(state)) {
-        accept_queue::syn_queued::<R>(listener, state.row, missing);
+        accept_queue::syn_queued::<R>(state, listener, row, missing);
     }
 }
 

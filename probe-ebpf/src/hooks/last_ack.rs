@@ -14,7 +14,7 @@ use crate::{
         Direct, KernelPointer, KernelRead, Probed, accept_queue_is_full, is_passed_on, is_something,
     },
     packet::{Packet, Stage, packet_of_request},
-    rows::{counters_in, row_of},
+    rows::{counters_at, row_of},
     settings::global,
 };
 
@@ -55,7 +55,7 @@ fn child_made_or_refused(child: KernelPointer) {
         // An IPv6 function that passed the packet on: its twin has seen all of it.
         return;
     };
-    if let Some(counters) = counters_in(row) {
+    if let Some(counters) = counters_at(state, row) {
         last_ack_done::<Probed>(counters, packet.listener, made);
     }
     if made {
@@ -76,7 +76,7 @@ fn is_fast_open(route: u64, unhashed: u64) -> bool {
 fn child_handled(packet: &Packet, route: u64, unhashed: u64, child: KernelPointer) {
     let Some(state) = cpu_state() else { return };
     let row = bracket::row_for::<Direct>(state, packet.listener);
-    let Some(counters) = counters_in(row) else { return };
+    let Some(counters) = counters_at(state, row) else { return };
     let (made, by_fast_open) = (is_something(child as u64), is_fast_open(route, unhashed));
     if is_something(unhashed) {
         let _charged =
@@ -132,7 +132,7 @@ pub(super) fn from_caller(closed: &Closed, child_made: bool) {
 pub(super) fn handled(packet: &Packet, child: KernelPointer, made: bool) {
     let Some(state) = cpu_state() else { return };
     let row = row_of::<Direct>(state, packet.listener);
-    let Some(counters) = counters_in(row) else { return };
+    let Some(counters) = counters_at(state, row) else { return };
     if made {
         add_in_softirq!(counters, last_ack_received, 1);
         request_became::<Direct>(state, packet.listener, (row, counters), child);

@@ -159,6 +159,9 @@ fn settings(
         },
         last_ack_from_caller: u32::from(last_ack.is_some_and(LastAck::is_from_caller)),
         known_at_end: u32::from(last_ack == Some(LastAck::AtEnd)),
+        cookies_are_seen: u32::from(
+            accounting == Accounting::KernelCounters && first_way(hooks, name::SYNCOOKIE_SENT).is_some(),
+        ),
         syn_queued_cannot_fail: u32::from(!can_fail(facts, "inet_csk_reqsk_queue_hash_add")),
         may_probe: u32::from(may_probe),
         queues: u32::from(wishes.queues == QueuesWish::Full),
@@ -204,7 +207,7 @@ fn plan_hook(
         plan.unwanted = Some("--plan none: no BPF program is loaded".to_owned());
         return plan;
     }
-    if !is_wanted(hook.wanted, wishes, accounting) {
+    if !is_wanted(hook.wanted, circumstances) {
         plan.unwanted = Some(why_unwanted(hook, wishes, failures, accounting));
         return plan;
     }
@@ -280,12 +283,13 @@ fn why_unwanted(hook: &Hook, wishes: Wishes, failures: &Failures, accounting: Ac
     }
 }
 
-const fn is_wanted(wanted: Wanted, wishes: Wishes, accounting: Accounting) -> bool {
+const fn is_wanted(wanted: Wanted, circumstances: Circumstances) -> bool {
+    let Circumstances { wishes, accounting, .. } = circumstances;
     match wanted {
         Wanted::ForQueues if matches!(wishes.queues, QueuesWish::Off) => false,
         Wanted::Always => true,
         Wanted::ByKernelCounters => matches!(accounting, Accounting::KernelCounters),
-        Wanted::ByConditions => matches!(accounting, Accounting::Conditions),
+        Wanted::ForCookies => matches!(accounting, Accounting::Conditions) || circumstances.syns_are_known,
         Wanted::ByFunctions | Wanted::ForQueues => {
             matches!(accounting, Accounting::KernelCounters | Accounting::Conditions)
         }
@@ -311,6 +315,12 @@ fn fitting_programs(
     }
     if way.needs.contains(&OffsetGroup::Counters) && accounting != Accounting::KernelCounters {
         return Err("needs accounting by kernel-counters".to_owned());
+    }
+    if way.variant == Variant::Kprobe
+        && hook.wanted == Wanted::ForCookies
+        && accounting == Accounting::KernelCounters
+    {
+        return Err("a kprobe may be missed, the kernel's counters tell as well".to_owned());
     }
     if way.needs.contains(&OffsetGroup::OtherCpus) && !circumstances.listeners_are_seen {
         return Err("listeners are not seen to come and go".to_owned());

@@ -102,8 +102,8 @@ pub enum Wanted {
     Always,
     /// Only for accounting by the kernel's counters.
     ByKernelCounters,
-    /// Only for accounting by conditions.
-    ByConditions,
+    /// For accounting by conditions, and where SYNs are known at their end.
+    ForCookies,
     /// For both accountings that need hooks on functions.
     ByFunctions,
     /// For both accountings that need hooks on functions, if queues are watched.

@@ -84,8 +84,6 @@ fn fill_types_to_cast_to(types: &KernelTypes, to: &mut KernelOffsets) {
     to.type_inet_connection_sock = id("inet_connection_sock");
     to.type_tcp_sock = id("tcp_sock");
     to.type_tcp_request_sock = id("tcp_request_sock");
-    to.type_tcphdr = id("tcphdr");
-    to.type_iphdr = id("iphdr");
     to.type_skb_shared_info = id("skb_shared_info");
 }
 
@@ -98,8 +96,6 @@ pub const fn without_casts(offsets: KernelOffsets) -> KernelOffsets {
         type_inet_connection_sock: 0,
         type_tcp_sock: 0,
         type_tcp_request_sock: 0,
-        type_tcphdr: 0,
-        type_iphdr: 0,
         type_skb_shared_info: 0,
         ..offsets
     }

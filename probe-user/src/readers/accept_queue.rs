@@ -1,7 +1,7 @@
 //! The accept queue's signal, from the BPF maps: the pure half.
 use probe_common::{
     accept_queue::{AcceptQueueCounters, AcceptedCounters},
-    queue_peaks::{QueuePeaks, SECOND},
+    queue_peaks::{QueuePeaks, SECOND, TICK},
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,8 @@ impl QueueRow {
     /// The rest, as it is at `now` of the kernel's monotonic clock, in nanoseconds.
     #[must_use]
     pub fn state(&self, now: u64) -> QueueState {
-        let second = now / SECOND;
+        // A window is over when nobody notes anything in it any more.
+        let second = now.saturating_sub(TICK) / SECOND;
         let peaks = |peaks: &QueuePeaks| PeakSample {
             windows: peaks.complete(second),
             highest: peaks.highest().map(|(length, _)| length),
@@ -94,7 +95,7 @@ mod tests {
         row.absorb_cpu(&seen(3));
         row.absorb_cpu(&seen(2));
         assert_eq!((row.totals().fill, row.totals().fill_sum), ([2; 8], 10));
-        let state = row.state(101 * SECOND);
+        let state = row.state(101 * SECOND + TICK);
         assert_eq!((state.accept_queue.windows[0], state.accept_queue.highest), (3, Some(3)));
         assert_eq!((state.syn_queue.highest, state.demand), (None, 3));
     }

@@ -104,8 +104,8 @@ pub(super) const SYN_BACKLOG_RESERVE: Hook = Hook {
 
 pub(super) const SYNCOOKIE_SENT: Hook = Hook {
     name: name::SYNCOOKIE_SENT,
-    measures: "SYNs answered with a cookie, so that they are not taken for lost ones",
-    wanted: Wanted::ByConditions,
+    measures: "SYNs answered with a cookie, so that they are not taken for lost or queued ones",
+    wanted: Wanted::ForCookies,
     ways: &[
         Way {
             variant: Variant::Trampoline,

@@ -145,6 +145,26 @@ fn where_all_cpus_can_be_told_the_ends_of_two_functions_are_enough() {
 }
 
 #[test]
+fn cookies_are_seen_where_syns_are_known_at_their_end_and_by_nothing_that_may_be_missed() {
+    let check = |wishes: Wishes, failed: &[usize], seen: u32, expected: &[&str]| {
+        let failures =
+            failed.iter().map(|way| ((name::SYNCOOKIE_SENT, *way), "not today".to_owned())).collect();
+        let plan = decide(&facts(Kernel::default()), wishes, &failures);
+        assert_eq!(plan.settings.cookies_are_seen, seen, "{wishes:?} {failed:?}");
+        assert_eq!(programs(&plan, name::SYNCOOKIE_SENT), expected, "{wishes:?} {failed:?}");
+    };
+    let by_trampoline = ["fentry_cookie_v4_init_sequence", "fentry_cookie_v6_init_sequence"];
+    let by_kprobe = ["kprobe_cookie_v4_init_sequence", "kprobe_cookie_v6_init_sequence"];
+    let by_conditions = Wishes { accounting: AccountingWish::Conditions, ..Wishes::default() };
+    check(wish(PlanWish::Auto), &[], 1, &by_trampoline);
+    check(wish(PlanWish::Auto), &[0], 0, &[]);
+    check(wish(PlanWish::Kprobe), &[], 0, &[]);
+    check(wish(PlanWish::Tracepoint), &[], 0, &[]);
+    check(by_conditions, &[], 0, &by_trampoline);
+    check(by_conditions, &[0], 0, &by_kprobe);
+}
+
+#[test]
 fn room_for_waits_is_made_only_where_connections_do_not_tell_them() {
     let check = |wishes: Wishes, sets: u32| {
         let plan = decide(&facts(Kernel::default()), wishes, &Failures::new());
@@ -252,7 +272,9 @@ fn names_of_programs_and_hooks_are_unique_and_every_way_has_its_places() {
     assert_eq!(hooks.len(), CATALOGUE.len());
     // A program may serve two hooks, if they are never wanted together.
     for accounting in [Accounting::KernelCounters, Accounting::Conditions, Accounting::SocketDrops] {
-        let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, Wishes::default(), accounting));
+        let (facts, none) = (facts(Kernel::default()), Failures::new());
+        let circumstances = Circumstances::find(&facts, Wishes::default(), &none, accounting);
+        let wanted = CATALOGUE.iter().filter(|hook| is_wanted(hook.wanted, circumstances));
         let of_hook = |hook: &'static Hook| {
             let programs = hook.ways.iter().flat_map(|way| way.places).copied().flatten();
             // Two ways of one hook may share one.
