@@ -16,4 +16,5 @@ pub mod readers;
 pub mod render;
 pub mod sample;
 pub mod sorted;
+pub mod top;
 pub mod web;

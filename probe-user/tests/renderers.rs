@@ -20,6 +20,8 @@ mod exposition;
 mod full_host;
 #[path = "renderers/models.rs"]
 mod models;
+#[path = "renderers/top.rs"]
+mod top;
 
 use std::{env, fs, path::Path, sync::LazyLock};
 

@@ -1,25 +1,24 @@
 //! `doctor`: what is wrong, and what cures it.
 use std::{
     io::{self, IsTerminal},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
-use super::{AttachArguments, Given, to_stdout};
+use super::{
+    AttachArguments, Given,
+    asked::{AskedArguments, nobody_on},
+    no_colours, to_stdout,
+};
 use crate::{
     advice,
-    daemon::{
-        client::{self, Daemon},
-        local_socket::{DEFAULT_PATH, SocketWish},
-    },
+    daemon::client,
     model::advice::{Diagnosis, Health, Question},
     render::doctor::{self, Colour},
-    web::DEFAULT_PORT,
 };
 
 /// Arguments of `doctor`.
@@ -35,15 +34,10 @@ pub(super) struct Arguments {
     /// Print JSON instead of a report
     #[arg(long)]
     json: bool,
-    /// The daemon's socket, or none [default: /run/tcp-backlog-probe/probe.sock, then 127.0.0.1:10511, and where nobody
-    /// answers, a look of its own]
-    #[arg(long, value_name = "PATH", env = "TCP_BACKLOG_PROBE_SOCKET")]
-    socket: Option<SocketWish>,
-    /// The daemon to ask, as ADDRESS:PORT, and no other; it is asked without TLS
-    #[arg(long, value_name = "ADDRESS:PORT", env = "TCP_BACKLOG_PROBE_DAEMON", conflicts_with = "seconds")]
-    daemon: Option<SocketAddr>,
+    #[command(flatten)]
+    asked: AskedArguments,
     /// Ask no daemon, and watch for so many seconds
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600), conflicts_with = "daemon")]
     seconds: Option<u64>,
     #[command(flatten)]
     attach: AttachArguments,
@@ -87,32 +81,16 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> ExitCode {
 fn examine(arguments: &Arguments, given: &Given) -> anyhow::Result<Diagnosis> {
     let question = Question { seconds: arguments.since, port: arguments.port };
     if arguments.seconds.is_none() {
-        for (daemon, meant) in daemons(arguments) {
+        for (daemon, meant) in arguments.asked.daemons() {
             if let Some(diagnosis) = client::ask(&daemon, question)? {
                 return Ok(diagnosis);
             }
             if meant {
-                bail!(
-                    "nobody can be asked on {daemon}: is the daemon running, and was it told to listen there?"
-                );
+                return Err(nobody_on(&daemon));
             }
         }
     }
     watch(arguments, given, question)
-}
-
-/// Who is asked, in turn, and whether it has to be there.
-fn daemons(arguments: &Arguments) -> Vec<(Daemon, bool)> {
-    if let Some(address) = arguments.daemon {
-        return vec![(Daemon::Address(address), true)];
-    }
-    let standard = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT));
-    let standard = (Daemon::Address(standard), false);
-    match arguments.socket.clone().unwrap_or_default() {
-        SocketWish::IfPossible => vec![(Daemon::Socket(DEFAULT_PATH.into()), false), standard],
-        SocketWish::At(path) => vec![(Daemon::Socket(path), true)],
-        SocketWish::Nowhere => vec![standard],
-    }
 }
 
 /// Looks for itself for a few seconds.
@@ -131,8 +109,7 @@ fn watch(arguments: &Arguments, given: &Given, question: Question) -> anyhow::Re
 }
 
 fn print(diagnosis: &Diagnosis, as_json: bool) -> anyhow::Result<()> {
-    let plain =
-        !io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = !io::stdout().is_terminal() || no_colours();
     let colour = if plain { Colour::None } else { Colour::Ansi };
     to_stdout(|out| {
         if as_json { doctor::write_json(diagnosis, out) } else { doctor::write(diagnosis, colour, out) }

@@ -1,10 +1,12 @@
 //! The command line: one file per subcommand, arguments and the call.
+mod asked;
 mod check;
 mod config;
 mod doctor;
 mod metrics;
 mod run;
 mod snapshot;
+mod top;
 
 use std::{
     ffi::OsString,
@@ -22,7 +24,7 @@ use crate::{
     },
     daemon::probe::Probe,
     host::{self, capabilities::Capabilities},
-    logging::{self, LogFormat},
+    logging::{self, LogFormat, LogLevel},
     plan::wishes::{AccountingWish, PlanWish, QueuesWish},
     render::BuildInfo,
     web::access::AccessError,
@@ -44,6 +46,8 @@ enum Command {
     Run(run::Arguments),
     /// Print the counts of every listening port once
     Snapshot(snapshot::Arguments),
+    /// Show how full the queues of every port are and what is lost, live in a terminal
+    Top(top::Arguments),
     /// Say what is wrong on this host, and what cures it
     Doctor(doctor::Arguments),
     /// Say what can be measured on this host, by which hooks, and why not the rest
@@ -119,10 +123,15 @@ impl AttachArguments {
 
     /// Attaches for a moment, after logging was started. The state file is the daemon's alone.
     fn attach_once(&self, given: &Given) -> anyhow::Result<Probe> {
+        self.attach_and_log(given).map(|(probe, _)| probe)
+    }
+
+    /// The same, with a way to change what is logged from then on.
+    fn attach_and_log(&self, given: &Given) -> anyhow::Result<(Probe, LogLevel)> {
         let config = Config { state_file: None, ..self.source(given).load()?.config };
-        logging::init(config.log_format, &config.log_level)?;
+        let level = logging::init(config.log_format, &config.log_level)?;
         check_privileges(&config)?;
-        Ok(Probe::attach(&config, false))
+        Ok((Probe::attach(&config, false), level))
     }
 }
 
@@ -162,6 +171,7 @@ impl CommandLine {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, given),
             Command::Snapshot(arguments) => snapshot::run(&arguments, given),
+            Command::Top(arguments) => return top::run(&arguments, given),
             Command::Doctor(arguments) => return Ok(doctor::run(&arguments, given)),
             Command::Check(arguments) => check::run(&arguments, given),
             Command::Config(arguments) => config::run(&arguments, given),
@@ -215,6 +225,11 @@ pub fn usage_exit_code(error: &clap::Error, mut arguments: impl Iterator<Item = 
 /// What runs, and on what.
 fn build_info() -> BuildInfo {
     BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: host::kernel_release() }
+}
+
+/// Whether colours are not wanted: <https://no-color.org>.
+fn no_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Writes to standard output; a reader that has seen enough (`| head`) is no error.

@@ -5,22 +5,28 @@ use anyhow::{Context, bail};
 use axum::body::{self, Body};
 use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    runtime::{Builder, Runtime},
     time::timeout,
 };
 
 use super::local_socket::DEFAULT_PATH;
 use crate::{
-    model::advice::{Diagnosis, Question},
+    model::{
+        Model,
+        advice::{Diagnosis, Question},
+    },
+    render::json::{SNAPSHOT_VERSION, Snapshot},
     web::server::TLS_ONLY,
 };
 
 /// How long an answer may take: a little more than the daemon allows itself.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// The longest answer that is read, in bytes: thousands of verdicts.
-const LONGEST_ANSWER: usize = 64 << 20;
+/// The longest answer that is read, in bytes: everything about ten thousand ports.
+const LONGEST_ANSWER: usize = 256 << 20;
 
 /// Where a daemon may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,27 +46,57 @@ impl fmt::Display for Daemon {
     }
 }
 
-/// Asks the daemon there; `None` when nobody listens, or when this user may not open the socket.
+/// Asks the daemon there what is wrong; `None` when nobody listens, or when this user may not open the socket.
 ///
 /// # Errors
 /// When somebody does, and does not answer as a daemon of this version would.
 pub fn ask(daemon: &Daemon, question: Question) -> anyhow::Result<Option<Diagnosis>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        match timeout(PATIENCE, ask_within(daemon, question)).await {
-            Ok(answer) => answer,
-            Err(_) => bail!("the daemon on {daemon} has not answered within {} s", PATIENCE.as_secs()),
-        }
-    })
+    let port = question.port.map(|port| format!("&port={port}")).unwrap_or_default();
+    let path = format!("/api/v1/advice?since={}{port}", question.seconds);
+    runtime()?.block_on(answer(daemon, &path, "doctor"))
 }
 
-async fn ask_within(daemon: &Daemon, question: Question) -> anyhow::Result<Option<Diagnosis>> {
+/// Whether a daemon is there that [`snapshot()`] can ask.
+///
+/// # Errors
+/// As in [`ask()`].
+pub fn answers(daemon: &Daemon) -> anyhow::Result<bool> {
+    Ok(runtime()?.block_on(snapshot(daemon))?.is_some())
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Asks the daemon there for everything that it knows, on behalf of `top`; `None` as in [`ask()`].
+///
+/// # Errors
+/// As in [`ask()`].
+pub async fn snapshot(daemon: &Daemon) -> anyhow::Result<Option<Model>> {
+    let snapshot: Option<Snapshot> = answer(daemon, "/api/v1/snapshot", "top").await?;
+    let Some(Snapshot { version, model, .. }) = snapshot else { return Ok(None) };
+    if version != SNAPSHOT_VERSION {
+        bail!("{}: version {version} of the snapshot, not {SNAPSHOT_VERSION}", not_as_expected(daemon));
+    }
+    Ok(Some(model))
+}
+
+/// The answer to a path. `who` asks, for the complaints.
+async fn answer<T: DeserializeOwned>(daemon: &Daemon, path: &str, who: &str) -> anyhow::Result<Option<T>> {
+    match timeout(PATIENCE, answer_in_time(daemon, path, who)).await {
+        Ok(answer) => answer,
+        Err(_) => bail!("the daemon on {daemon} has not answered within {} s", PATIENCE.as_secs()),
+    }
+}
+
+async fn answer_in_time<T: DeserializeOwned>(
+    daemon: &Daemon,
+    path: &str,
+    who: &str,
+) -> anyhow::Result<Option<T>> {
     let response = match daemon {
-        Daemon::Socket(path) => exchange(UnixStream::connect(path).await, daemon, question).await,
-        Daemon::Address(address) => exchange(TcpStream::connect(address).await, daemon, question).await,
+        Daemon::Socket(file) => exchange(UnixStream::connect(file).await, daemon, path).await,
+        Daemon::Address(address) => exchange(TcpStream::connect(address).await, daemon, path).await,
     };
     let Some(response) = response? else { return Ok(None) };
     let status = response.status();
@@ -77,11 +113,13 @@ async fn ask_within(daemon: &Daemon, question: Question) -> anyhow::Result<Optio
     );
     match status {
         StatusCode::UNAUTHORIZED => {
-            bail!("the daemon on {daemon} wants a password, and doctor has none: {remedy}")
+            bail!("the daemon on {daemon} wants a password, and {who} has none: {remedy}")
         }
         StatusCode::BAD_REQUEST if reason == TLS_ONLY => {
-            bail!("the daemon on {daemon} speaks HTTPS only, and doctor does not: {remedy}")
+            bail!("the daemon on {daemon} speaks HTTPS only, and {who} does not: {remedy}")
         }
+        // It is the daemon, and it says for itself why it cannot answer now.
+        StatusCode::SERVICE_UNAVAILABLE => bail!("the daemon on {daemon}: {reason}"),
         _ => bail!("{}: {status}: {reason}", advice()),
     }
 }
@@ -93,12 +131,12 @@ fn not_as_expected(daemon: &Daemon) -> String {
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connected: io::Result<S>,
     daemon: &Daemon,
-    question: Question,
+    path: &str,
 ) -> anyhow::Result<Option<Response<Incoming>>> {
     let is_socket = matches!(daemon, Daemon::Socket(_));
     match connected {
         Ok(stream) => {
-            let asked = request(stream, daemon, question).await;
+            let asked = request(stream, daemon, path).await;
             asked.map(Some).with_context(|| not_as_expected(daemon))
         }
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
@@ -115,13 +153,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn request<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     daemon: &Daemon,
-    question: Question,
+    path: &str,
 ) -> anyhow::Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the answer; what goes wrong, the answer tells.
     tokio::spawn(connection);
-    let port = question.port.map(|port| format!("&port={port}")).unwrap_or_default();
-    let path = format!("/api/v1/advice?since={}{port}", question.seconds);
     let host = match daemon {
         Daemon::Socket(_) => "localhost".to_owned(),
         Daemon::Address(address) => address.to_string(),

@@ -40,7 +40,9 @@ pub struct PortTotals {
 totals!(PortTotals: handshakes, queues);
 
 impl PortTotals {
-    pub(super) fn of(port: &Port) -> Self {
+    /// All that was counted at a port.
+    #[must_use]
+    pub fn of(port: &Port) -> Self {
         Self { handshakes: port.handshakes, queues: port.queues.counts.clone() }
     }
 
@@ -48,7 +50,9 @@ impl PortTotals {
         (&self.handshakes, &self.queues)
     }
 
-    pub(super) fn of_other(model: &Model) -> Option<Self> {
+    /// All that was counted at the ports that there was no room for; `None` without hooks.
+    #[must_use]
+    pub fn of_other(model: &Model) -> Option<Self> {
         Some(Self { handshakes: model.other?, queues: model.other_queues.clone() })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::words;
+use super::words::{self, duration, grouped};
 use crate::model::advice::{
     Advice, Diagnosis, Evidence, EvidenceUnit, Headroom, Health, Place, Severity, StepKind, Verdict,
 };
@@ -93,7 +93,11 @@ fn headline(advice: &Advice, colour: Colour) -> String {
     format!("{health} ({ports}, the last {})", duration(advice.window_seconds))
 }
 
-fn write_verdict(
+/// Writes one verdict with its number.
+///
+/// # Errors
+/// Those of the writer.
+pub(crate) fn write_verdict(
     number: usize,
     verdict: &Verdict,
     colour: Colour,
@@ -164,7 +168,8 @@ fn write_episodes(diagnosis: &Diagnosis, writer: &mut impl Write) -> io::Result<
     Ok(())
 }
 
-fn burst(episode: &Episode, now: f64) -> String {
+/// A burst in one line, as of `now`, in seconds since the epoch.
+pub(crate) fn burst(episode: &Episode, now: f64) -> String {
     let when = match episode.ended {
         Some(ended) => format!("{} ago, for {}", duration(now - ended), duration(episode.seconds)),
         None => format!("going on for {}", duration(now - episode.begun)),
@@ -199,31 +204,6 @@ fn amount(evidence: &Evidence) -> String {
     }
 }
 
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A length of time in the unit that suits it.
-fn duration(seconds: f64) -> String {
-    match seconds.max(0.0) {
-        seconds if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
-        seconds => format!("{:.1} h", seconds / 3_600.0),
-    }
-}
-
 /// Writes words on as many lines as they need, each behind a mark or as much room.
 fn write_wrapped(mark: &str, text: &str, writer: &mut impl Write) -> io::Result<()> {
     let indent = " ".repeat(mark.chars().count());
@@ -247,27 +227,6 @@ fn write_wrapped(mark: &str, text: &str, writer: &mut impl Write) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_apart() {
-        let check = |number, expected: &str| assert_eq!(grouped(number), expected);
-        check(0, "0");
-        check(999, "999");
-        check(1_000, "1,000");
-        check(12_345_678, "12,345,678");
-    }
-
-    #[test]
-    fn a_length_of_time_has_the_unit_that_suits_it() {
-        let check = |seconds, expected: &str| assert_eq!(duration(seconds), expected);
-        check(-1.0, "0 us");
-        check(0.000_016, "16 us");
-        check(0.25, "250 ms");
-        check(1.5, "1.5 s");
-        check(90.0, "90 s");
-        check(900.0, "15 min");
-        check(9_000.0, "2.5 h");
-    }
 
     #[test]
     fn words_go_to_the_next_line_and_none_is_broken() {

@@ -10,7 +10,7 @@ pub mod markdown;
 pub mod prometheus;
 pub mod proof;
 pub mod table;
-mod words;
+pub(crate) mod words;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -189,13 +189,7 @@ fn asked(listeners: &[Listener]) -> String {
 /// What 99 of 100 accepted connections did not wait longer than, as far as the buckets tell.
 fn wait(line: &Line<'_>) -> String {
     let quantile = line.counts.accept_wait.as_ref().and_then(|wait| wait.quantile(0.99));
-    match quantile {
-        None => UNKNOWN.to_owned(),
-        Some(seconds) if seconds.is_infinite() => "> 64 s".to_owned(),
-        Some(seconds) if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
-        Some(seconds) if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        Some(seconds) => format!("{seconds:.0} s"),
-    }
+    quantile.map_or_else(|| UNKNOWN.to_owned(), words::wait)
 }
 
 /// How the numbers were come by, and what is missing.

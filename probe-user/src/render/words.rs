@@ -1,4 +1,4 @@
-//! Sentences that more than one renderer says.
+//! Sentences, numbers and times that more than one renderer says; `top` says them as well.
 use crate::{
     model::{Model, Namespace},
     plan::outcome::{Accounting, Coverage},
@@ -54,13 +54,48 @@ pub(super) fn not_measured(coverage: &Coverage) -> Vec<&'static str> {
 }
 
 /// The namespaces that could not be read whole.
-pub(super) fn unreadable(model: &Model) -> impl Iterator<Item = (&Namespace, &str)> {
+pub(crate) fn unreadable(model: &Model) -> impl Iterator<Item = (&Namespace, &str)> {
     model.namespaces.iter().filter_map(|namespace| Some((namespace, namespace.error.as_deref()?)))
 }
 
 /// The text on one line, whatever it was: control characters become spaces.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A length of time in the unit that suits it.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        seconds if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+/// A wait that a histogram tells: the bound of a bucket, and infinite past the last one.
+pub(crate) fn wait(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds.is_infinite() => "> 64 s".to_owned(),
+        seconds if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.0} s"),
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +130,27 @@ mod tests {
     fn without_accounting_its_details_are_not_complained_about() {
         let none = Coverage { established: false, ..everything_but(Accounting::None) };
         check(none, &["established connections", "connections refused", "overflows and drops per port"]);
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        let check = |number, expected: &str| assert_eq!(grouped(number), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(12_345_678, "12,345,678");
+    }
+
+    #[test]
+    fn a_length_of_time_has_the_unit_that_suits_it() {
+        let check = |seconds, expected: &str| assert_eq!(duration(seconds), expected);
+        check(-1.0, "0 us");
+        check(0.000_016, "16 us");
+        check(0.25, "250 ms");
+        check(1.5, "1.5 s");
+        check(90.0, "90 s");
+        check(900.0, "15 min");
+        check(9_000.0, "2.5 h");
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod owners;
 mod privileges;
 mod raw_client;
 mod servers;
+mod terminal;
+mod top;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     trials.extend(owners::trials());
     trials.extend(privileges::trials());
     trials.extend(raw_client::trials());
+    trials.extend(top::trials());
     trials.extend(without_bpf::trials());
     for plan in ["tracepoint", "auto"] {
         trials.extend(trials_under(plan, plan, "auto", EVERY_SCENARIO));

@@ -19,7 +19,7 @@ use super::busy::{episode, full_queues, full_rates};
 
 /// The inode number of the initial network namespace.
 pub(crate) const HOST: u32 = 4_026_531_840;
-const CONTAINER: u32 = 4_026_532_199;
+pub(crate) const CONTAINER: u32 = 4_026_532_199;
 
 /// What the golden files say they were made by.
 pub(crate) fn build() -> BuildInfo {
@@ -46,7 +46,13 @@ fn skipped(hook: &str, measures: &str, reason: &str) -> HookOutcome {
     }
 }
 
-fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[(u32, u32)]) -> Port {
+pub(crate) fn port(
+    netns: u32,
+    address: &str,
+    port: u16,
+    handshakes: Handshakes,
+    queues: &[(u32, u32)],
+) -> Port {
     let address: IpAddr = address.parse().unwrap();
     let listener = |(index, &(accept_queue_length, accept_queue_limit)): (usize, &(u32, u32))| {
         let inode = 7000 + u32::from(port) + u32::try_from(index).unwrap();
@@ -75,7 +81,7 @@ fn port(netns: u32, address: &str, port: u16, handshakes: Handshakes, queues: &[
 }
 
 /// The same port, whose listeners belong to this process.
-fn owned(mut port: Port, owner: OwnerSample) -> Port {
+pub(crate) fn owned(mut port: Port, owner: OwnerSample) -> Port {
     let owner = Arc::new(owner);
     port.process = Some(owner.process.as_str().into());
     port.listeners.iter_mut().for_each(|listener| listener.owner = Some(Arc::clone(&owner)));
@@ -87,7 +93,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 /// A service of the system.
-fn sshd() -> OwnerSample {
+pub(crate) fn sshd() -> OwnerSample {
     OwnerSample {
         pid: 812,
         process: "sshd".to_owned(),
@@ -99,7 +105,7 @@ fn sshd() -> OwnerSample {
 }
 
 /// A Java server in a pod.
-fn tomcat() -> OwnerSample {
+pub(crate) fn tomcat() -> OwnerSample {
     OwnerSample {
         pid: 20_117,
         process: "java".to_owned(),
@@ -154,7 +160,7 @@ fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {
 }
 
 /// All counters of a port, from what happened on it.
-fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
+pub(crate) fn all(syn: u64, queued: u64, refused: u64) -> Handshakes {
     let dropped = syn - queued;
     Handshakes {
         syn_received: Some(syn),
