@@ -18,10 +18,12 @@ mod busy;
 mod exposition;
 #[path = "renderers/full_host.rs"]
 mod full_host;
+#[path = "renderers/methods.rs"]
+mod methods;
 #[path = "renderers/models.rs"]
 mod models;
 
-use std::{env, fs, path::Path, sync::LazyLock};
+use std::{collections::BTreeSet, env, fs, path::Path, sync::LazyLock};
 
 use proptest::prelude::*;
 use tcp_backlog_probe::{
@@ -120,6 +122,21 @@ fn a_hardened_host_with_tracepoints_shows_what_it_can() {
 #[test]
 fn a_host_without_bpf_still_shows_what_sock_diag_and_proc_give() {
     check_every_format("without_bpf", &models::without_bpf());
+}
+
+#[test]
+fn every_plan_names_the_method_behind_each_number() {
+    for (name, model) in methods::plans() {
+        let check = json::Check { methods: methods::methods(&model.plan) };
+        let document = text(|writer| json::write_check(&model, &models::build(), check.clone(), writer));
+        check_schema(&document).unwrap();
+        let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&document).unwrap();
+        assert_eq!(back.check.as_ref(), Some(&check));
+        let part = serde_json::to_string_pretty(&check).unwrap();
+        check_golden(&format!("plan_{name}.check.json"), &format!("{part}\n"));
+        let report = text(|writer| check::write(&model, &models::build(), name, writer));
+        check_golden(&format!("plan_{name}.check.txt"), &report);
+    }
 }
 
 #[test]
@@ -349,6 +366,9 @@ proptest! {
         let audited = model.namespaces.iter().filter(|one| !one.residuals.is_empty());
         let amiss = |one: &Namespace| one.residuals.values().any(|residual| *residual != 0);
         let audit = usize::from(audited.clone().count() > 0) + audited.filter(|one| amiss(one)).count();
-        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable + audit);
+        let table = methods::methods(&model.plan);
+        let notes = table.iter().flat_map(|counter| &counter.limits).collect::<BTreeSet<_>>().len();
+        let methods = 2 + table.len() + notes;
+        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable + audit + methods);
     }
 }

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::{AttachArguments, Given, build_info, to_stdout};
 use crate::{
     daemon::probe::Probe,
+    model::methods::methods,
     prove,
     render::{check, json, proof},
 };
@@ -33,7 +34,8 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
     let requested = plan.as_ref().map_or("auto", |value| value.get_name());
     to_stdout(|out| {
         if arguments.json {
-            json::write(&model, &build_info(), out)
+            let check = json::Check { methods: methods(&model.plan) };
+            json::write_check(&model, &build_info(), check, out)
         } else {
             check::write(&model, &build_info(), requested, out)
         }

@@ -1,4 +1,6 @@
 //! The report of `check`: what can be measured on this host, by which hook, and why no better.
+mod methods;
+
 use std::io::{self, Write};
 
 use super::{BuildInfo, words};
@@ -22,18 +24,24 @@ pub fn write(model: &Model, build: &BuildInfo, requested: &str, writer: &mut imp
     writeln!(writer, "accounting  {}: {}", accounting.label(), words::meaning(accounting))?;
     write_namespaces(model, writer)?;
     writeln!(writer)?;
+    methods::write(&model.plan, writer)?;
+    writeln!(writer)?;
     writeln!(writer, "{}", verdict(model))
 }
 
 /// One line per hook: name, variant, what it is attached to, and the reason where there is one.
 fn write_hooks(plan: &PlanOutcome, writer: &mut impl Write) -> io::Result<()> {
-    let lines: Vec<_> = plan.hooks.iter().map(cells).collect();
+    padded(&plan.hooks.iter().map(cells).collect::<Vec<_>>(), writer)
+}
+
+/// Lines whose cells stand below each other.
+fn padded(lines: &[[String; 3]], writer: &mut impl Write) -> io::Result<()> {
     let width = |column: fn(&[String; 3]) -> &String| {
         lines.iter().map(|line| column(line).len()).max().unwrap_or_default()
     };
-    let (names, variants) = (width(|[name, ..]| name), width(|[_, variant, _]| variant));
-    for [name, variant, rest] in &lines {
-        let line = format!("{name:<names$}  {variant:<variants$}  {rest}");
+    let (first, second) = (width(|[cell, ..]| cell), width(|[_, cell, _]| cell));
+    for [name, detail, rest] in lines {
+        let line = format!("{name:<first$}  {detail:<second$}  {rest}");
         writeln!(writer, "{}", line.trim_end())?;
     }
     Ok(())
@@ -44,6 +52,7 @@ fn cells(hook: &HookOutcome) -> [String; 3] {
     let attached = hook.attached_to.join(", ");
     let reason = words::one_line(&hook.reason);
     let rest = match (attached.is_empty(), reason.is_empty()) {
+        (true, true) => hook.told_by().map(|other| format!("told by {other}")).unwrap_or_default(),
         (false, false) => format!("{attached} ({reason})"),
         (true, _) => reason,
         (false, true) => attached,
