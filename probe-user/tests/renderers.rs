@@ -28,7 +28,11 @@ use std::{collections::BTreeSet, env, fs, path::Path, sync::LazyLock};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::{Handshakes, Model, Namespace, Port, SynDropped, advice::Diagnosis},
+    model::{
+        Handshakes, Model, Namespace, Port, SynDropped,
+        advice::Diagnosis,
+        audit::report::{AskedDaemon, AuditReport, AuditedModel},
+    },
     plan::outcome::Accounting,
     render::{
         BuildInfo, check,
@@ -78,7 +82,10 @@ fn check_every_format(name: &str, model: &Model) {
     let table = text(|writer| table::write(model, writer));
     assert!(table.lines().all(|line| line.chars().count() <= 100), "wider than a terminal:\n{table}");
     check_golden(&format!("{name}.table.txt"), &table);
-    check_golden(&format!("{name}.check.txt"), &text(|writer| check::write(model, &build, "auto", writer)));
+    check_golden(
+        &format!("{name}.check.txt"),
+        &text(|writer| check::write(model, &models::own_audit(model), &build, "auto", writer)),
+    );
 }
 
 /// The documented schema, as a reader of the JSON would use it.
@@ -127,15 +134,43 @@ fn a_host_without_bpf_still_shows_what_sock_diag_and_proc_give() {
 #[test]
 fn every_plan_names_the_method_behind_each_number() {
     for (name, model) in methods::plans() {
-        let check = json::Check { methods: methods::methods(&model.plan) };
+        let audit = models::own_audit(&model);
+        let check = json::Check { methods: methods::methods(&model.plan), audit };
         let document = text(|writer| json::write_check(&model, &models::build(), check.clone(), writer));
         check_schema(&document).unwrap();
         let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&document).unwrap();
         assert_eq!(back.check.as_ref(), Some(&check));
         let part = serde_json::to_string_pretty(&check).unwrap();
         check_golden(&format!("plan_{name}.check.json"), &format!("{part}\n"));
-        let report = text(|writer| check::write(&model, &models::build(), name, writer));
+        let report = text(|writer| check::write(&model, &check.audit, &models::build(), name, writer));
         check_golden(&format!("plan_{name}.check.txt"), &report);
+    }
+}
+
+/// By a daemon with each method of accounting.
+#[test]
+fn the_audit_is_told_with_whose_it_is_and_over_which_time() {
+    let mut model = models::tracepoint();
+    model.namespaces.extend(models::trampoline().namespaces);
+    model.counted_since = Some(1_789_990_000.25);
+    for (name, accounting) in [
+        ("kernel_counters", Accounting::KernelCounters),
+        ("conditions", Accounting::Conditions),
+        ("socket_drops", Accounting::SocketDrops),
+        ("none", Accounting::None),
+    ] {
+        model.plan.coverage.accounting = accounting;
+        let snapshot = text(|writer| json::write(&model, &models::build(), writer));
+        let asked: json::Snapshot<AuditedModel> = serde_json::from_str(&snapshot).unwrap();
+        let daemon = AskedDaemon { address: "/run/probe.sock".to_owned(), version: asked.build.version };
+        let audit = AuditReport::of_daemon(daemon, &asked.model);
+        let report = text(|writer| check::write(&model, &audit, &models::build(), "auto", writer));
+        let lines =
+            report.lines().skip_while(|line| !line.starts_with("audit")).take_while(|line| !line.is_empty());
+        check_golden(
+            &format!("audit_{name}.txt"),
+            &lines.map(|line| format!("{line}\n")).collect::<String>(),
+        );
     }
 }
 
@@ -361,11 +396,17 @@ proptest! {
 
     #[test]
     fn any_model_gives_a_report_without_stray_lines(model in arbitrary::model()) {
-        let text = text(|writer| check::write(&model, &models::build(), "auto", writer));
+        let text = text(|writer| check::write(&model, &models::own_audit(&model), &models::build(), "auto", writer));
         let unreadable = model.namespaces.iter().filter(|one| one.error.is_some()).count();
-        let audited = model.namespaces.iter().filter(|one| !one.residuals.is_empty());
-        let amiss = |one: &Namespace| one.residuals.values().any(|residual| *residual != 0);
-        let audit = usize::from(audited.clone().count() > 0) + audited.filter(|one| amiss(one)).count();
+        let amiss = |one: &&Namespace| match model.plan.coverage.accounting {
+            Accounting::KernelCounters => one.residuals.values().any(|residual| *residual != 0),
+            Accounting::SocketDrops => {
+                let counts = one.unattributed_overflows.zip(one.unattributed_drops);
+                counts.is_some_and(|(overflows, drops)| overflows > 0 || drops > 0)
+            }
+            Accounting::Conditions | Accounting::None => false,
+        };
+        let audit = 2 + model.namespaces.iter().filter(amiss).count();
         let table = methods::methods(&model.plan);
         let notes = table.iter().flat_map(|counter| &counter.limits).collect::<BTreeSet<_>>().len();
         let methods = 2 + table.len() + notes;

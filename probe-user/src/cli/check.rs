@@ -2,10 +2,13 @@
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::{AttachArguments, Given, build_info, to_stdout};
+use super::{AttachArguments, Given, build_info, daemons::DaemonArguments, to_stdout};
 use crate::{
-    daemon::probe::Probe,
-    model::methods::methods,
+    daemon::{
+        client::{self, Answer},
+        probe::Probe,
+    },
+    model::{audit::report::AuditReport, methods::methods},
     prove,
     render::{check, json, proof},
 };
@@ -21,6 +24,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     prove: bool,
     #[command(flatten)]
+    daemons: DaemonArguments,
+    #[command(flatten)]
     attach: AttachArguments,
 }
 
@@ -30,16 +35,38 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
         return run_proof(&mut probe, arguments.json);
     }
     let model = probe.read();
+    let audit = ask_for_audit(&arguments.daemons)
+        .unwrap_or_else(|no_daemon| AuditReport::of_command(&model, no_daemon));
     let plan = probe.wishes().plan.to_possible_value();
     let requested = plan.as_ref().map_or("auto", |value| value.get_name());
     to_stdout(|out| {
         if arguments.json {
-            let check = json::Check { methods: methods(&model.plan) };
+            let check = json::Check { methods: methods(&model.plan), audit };
             json::write_check(&model, &build_info(), check, out)
         } else {
-            check::write(&model, &build_info(), requested, out)
+            check::write(&model, &audit, &build_info(), requested, out)
         }
     })
+}
+
+/// What the daemon that runs has found since it began to count; or why there is none, in one line. That is no failure:
+/// whoever asks what can be measured here need not have a daemon.
+fn ask_for_audit(daemons: &DaemonArguments) -> Result<AuditReport, String> {
+    let (mut silent, mut reasons) = (vec![], vec![]);
+    for (daemon, _) in daemons.in_turn() {
+        match client::audit(&daemon) {
+            Ok(Answer::Given(audit)) => return Ok(audit),
+            Ok(Answer::Nobody) => silent.push(daemon.to_string()),
+            Ok(Answer::Forbidden) => {
+                reasons.push(format!("this user may not open the daemon's socket {daemon}"))
+            }
+            Err(error) => reasons.push(format!("{error:#}")),
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push(format!("no daemon answers on {}", silent.join(" or ")));
+    }
+    Err(reasons.join("; "))
 }
 
 fn run_proof(probe: &mut Probe, as_json: bool) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! `doctor`: what is wrong, and what cures it.
 use std::{
     io::{self, IsTerminal},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -10,16 +9,12 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{AttachArguments, Given, to_stdout};
+use super::{AttachArguments, Given, daemons::DaemonArguments, to_stdout};
 use crate::{
     advice,
-    daemon::{
-        client::{self, Daemon},
-        local_socket::{DEFAULT_PATH, SocketWish},
-    },
+    daemon::client,
     model::advice::{Diagnosis, Health, Question},
     render::doctor::{self, Colour},
-    web::DEFAULT_PORT,
 };
 
 /// Arguments of `doctor`.
@@ -35,15 +30,10 @@ pub(super) struct Arguments {
     /// Print JSON instead of a report
     #[arg(long)]
     json: bool,
-    /// The daemon's socket, or none [default: /run/tcp-backlog-probe/probe.sock, then 127.0.0.1:10511, and where nobody
-    /// answers, a look of its own]
-    #[arg(long, value_name = "PATH", env = "TCP_BACKLOG_PROBE_SOCKET")]
-    socket: Option<SocketWish>,
-    /// The daemon to ask, as ADDRESS:PORT, and no other; it is asked without TLS
-    #[arg(long, value_name = "ADDRESS:PORT", env = "TCP_BACKLOG_PROBE_DAEMON", conflicts_with = "seconds")]
-    daemon: Option<SocketAddr>,
+    #[command(flatten)]
+    daemons: DaemonArguments,
     /// Ask no daemon, and watch for so many seconds
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600), conflicts_with = "daemon")]
     seconds: Option<u64>,
     #[command(flatten)]
     attach: AttachArguments,
@@ -87,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, given: &Given) -> ExitCode {
 fn examine(arguments: &Arguments, given: &Given) -> anyhow::Result<Diagnosis> {
     let question = Question { seconds: arguments.since, port: arguments.port };
     if arguments.seconds.is_none() {
-        for (daemon, meant) in daemons(arguments) {
+        for (daemon, meant) in arguments.daemons.in_turn() {
             if let Some(diagnosis) = client::ask(&daemon, question)? {
                 return Ok(diagnosis);
             }
@@ -99,20 +89,6 @@ fn examine(arguments: &Arguments, given: &Given) -> anyhow::Result<Diagnosis> {
         }
     }
     watch(arguments, given, question)
-}
-
-/// Who is asked, in turn, and whether it has to be there.
-fn daemons(arguments: &Arguments) -> Vec<(Daemon, bool)> {
-    if let Some(address) = arguments.daemon {
-        return vec![(Daemon::Address(address), true)];
-    }
-    let standard = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DEFAULT_PORT));
-    let standard = (Daemon::Address(standard), false);
-    match arguments.socket.clone().unwrap_or_default() {
-        SocketWish::IfPossible => vec![(Daemon::Socket(DEFAULT_PATH.into()), false), standard],
-        SocketWish::At(path) => vec![(Daemon::Socket(path), true)],
-        SocketWish::Nowhere => vec![standard],
-    }
 }
 
 /// Looks for itself for a few seconds.

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, arguments and the call.
 mod check;
 mod config;
+mod daemons;
 mod doctor;
 mod metrics;
 mod run;

@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use axum::body::{self, Body};
 use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -13,7 +14,11 @@ use tokio::{
 
 use super::local_socket::DEFAULT_PATH;
 use crate::{
-    model::advice::{Diagnosis, Question},
+    model::{
+        advice::{Diagnosis, Question},
+        audit::report::{AskedDaemon, AuditReport, AuditedModel},
+    },
+    render::json::{SNAPSHOT_VERSION, Snapshot},
     web::server::TLS_ONLY,
 };
 
@@ -40,49 +45,90 @@ impl fmt::Display for Daemon {
     }
 }
 
-/// Asks the daemon there; `None` when nobody listens, or when this user may not open the socket.
+/// What comes of asking.
+pub enum Answer<T> {
+    /// This.
+    Given(T),
+    /// Nobody listens there.
+    Nobody,
+    /// This user may not open the socket.
+    Forbidden,
+}
+
+/// Asks the daemon there what is wrong; `None` when nobody listens, or when this user may not open the socket.
 ///
 /// # Errors
 /// When somebody does, and does not answer as a daemon of this version would.
 pub fn ask(daemon: &Daemon, question: Question) -> anyhow::Result<Option<Diagnosis>> {
+    let port = question.port.map(|port| format!("&port={port}")).unwrap_or_default();
+    match get(daemon, &format!("/api/v1/advice?since={}{port}", question.seconds))? {
+        Answer::Given(diagnosis) => Ok(Some(diagnosis)),
+        Answer::Nobody | Answer::Forbidden => Ok(None),
+    }
+}
+
+/// Asks the daemon there what its audit has found since it began to count.
+///
+/// # Errors
+/// When somebody listens, and does not answer as a daemon of this version would.
+pub fn audit(daemon: &Daemon) -> anyhow::Result<Answer<AuditReport>> {
+    let snapshot: Snapshot<AuditedModel> = match get(daemon, "/api/v1/snapshot")? {
+        Answer::Given(snapshot) => snapshot,
+        Answer::Nobody => return Ok(Answer::Nobody),
+        Answer::Forbidden => return Ok(Answer::Forbidden),
+    };
+    if snapshot.version != SNAPSHOT_VERSION {
+        bail!("{}: its snapshot has version {}", not_as_expected(daemon), snapshot.version);
+    }
+    let asked = AskedDaemon { address: daemon.to_string(), version: snapshot.build.version };
+    Ok(Answer::Given(AuditReport::of_daemon(asked, &snapshot.model)))
+}
+
+fn get<T: DeserializeOwned>(daemon: &Daemon, path: &str) -> anyhow::Result<Answer<T>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        match timeout(PATIENCE, ask_within(daemon, question)).await {
+        match timeout(PATIENCE, get_within(daemon, path)).await {
             Ok(answer) => answer,
             Err(_) => bail!("the daemon on {daemon} has not answered within {} s", PATIENCE.as_secs()),
         }
     })
 }
 
-async fn ask_within(daemon: &Daemon, question: Question) -> anyhow::Result<Option<Diagnosis>> {
+async fn get_within<T: DeserializeOwned>(daemon: &Daemon, path: &str) -> anyhow::Result<Answer<T>> {
     let response = match daemon {
-        Daemon::Socket(path) => exchange(UnixStream::connect(path).await, daemon, question).await,
-        Daemon::Address(address) => exchange(TcpStream::connect(address).await, daemon, question).await,
+        Daemon::Socket(path_of_socket) => {
+            exchange(UnixStream::connect(path_of_socket).await, daemon, path).await
+        }
+        Daemon::Address(address) => exchange(TcpStream::connect(address).await, daemon, path).await,
     };
-    let Some(response) = response? else { return Ok(None) };
+    let response = match response? {
+        Answer::Given(response) => response,
+        Answer::Nobody => return Ok(Answer::Nobody),
+        Answer::Forbidden => return Ok(Answer::Forbidden),
+    };
     let status = response.status();
-    let advice = || not_as_expected(daemon);
-    let text = body::to_bytes(Body::new(response.into_body()), LONGEST_ANSWER).await.with_context(advice)?;
+    let unexpected = || not_as_expected(daemon);
+    let text =
+        body::to_bytes(Body::new(response.into_body()), LONGEST_ANSWER).await.with_context(unexpected)?;
     if status == StatusCode::OK {
-        return serde_json::from_slice(&text).map(Some).with_context(advice);
+        return serde_json::from_slice(&text).map(Answer::Given).with_context(unexpected);
     }
     let text = String::from_utf8_lossy(&text);
     let reason = text.lines().next().unwrap_or_default();
     let remedy = format!(
-        "let it ask by the daemon's socket instead, as root or in the daemon's group: {DEFAULT_PATH}, or what \
-         --socket names"
+        "let it be asked by its socket instead, as root or in the daemon's group: {DEFAULT_PATH}, or what --socket names"
     );
     match status {
         StatusCode::UNAUTHORIZED => {
-            bail!("the daemon on {daemon} wants a password, and doctor has none: {remedy}")
+            bail!("the daemon on {daemon} wants a password, and this command has none: {remedy}")
         }
         StatusCode::BAD_REQUEST if reason == TLS_ONLY => {
-            bail!("the daemon on {daemon} speaks HTTPS only, and doctor does not: {remedy}")
+            bail!("the daemon on {daemon} speaks HTTPS only, and this command does not: {remedy}")
         }
-        _ => bail!("{}: {status}: {reason}", advice()),
+        _ => bail!("{}: {status}: {reason}", unexpected()),
     }
 }
 
@@ -93,21 +139,17 @@ fn not_as_expected(daemon: &Daemon) -> String {
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connected: io::Result<S>,
     daemon: &Daemon,
-    question: Question,
-) -> anyhow::Result<Option<Response<Incoming>>> {
+    path: &str,
+) -> anyhow::Result<Answer<Response<Incoming>>> {
     let is_socket = matches!(daemon, Daemon::Socket(_));
     match connected {
         Ok(stream) => {
-            let asked = request(stream, daemon, question).await;
-            asked.map(Some).with_context(|| not_as_expected(daemon))
+            let asked = request(stream, daemon, path).await;
+            asked.map(Answer::Given).with_context(|| not_as_expected(daemon))
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
-        Err(error)
-            if is_socket
-                && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Answer::Nobody),
+        Err(error) if is_socket && error.kind() == io::ErrorKind::NotFound => Ok(Answer::Nobody),
+        Err(error) if is_socket && error.kind() == io::ErrorKind::PermissionDenied => Ok(Answer::Forbidden),
         Err(error) => bail!("the daemon on {daemon} cannot be reached: {error}"),
     }
 }
@@ -115,13 +157,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn request<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     daemon: &Daemon,
-    question: Question,
+    path: &str,
 ) -> anyhow::Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the answer; what goes wrong, the answer tells.
     tokio::spawn(connection);
-    let port = question.port.map(|port| format!("&port={port}")).unwrap_or_default();
-    let path = format!("/api/v1/advice?since={}{port}", question.seconds);
     let host = match daemon {
         Daemon::Socket(_) => "localhost".to_owned(),
         Daemon::Address(address) => address.to_string(),

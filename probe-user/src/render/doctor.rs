@@ -90,7 +90,7 @@ fn headline(advice: &Advice, colour: Colour) -> String {
         count => format!("{count} listening ports"),
     };
     let health = colour.paint(code, health);
-    format!("{health} ({ports}, the last {})", duration(advice.window_seconds))
+    format!("{health} ({ports}, the last {})", words::duration(advice.window_seconds))
 }
 
 fn write_verdict(
@@ -166,8 +166,10 @@ fn write_episodes(diagnosis: &Diagnosis, writer: &mut impl Write) -> io::Result<
 
 fn burst(episode: &Episode, now: f64) -> String {
     let when = match episode.ended {
-        Some(ended) => format!("{} ago, for {}", duration(now - ended), duration(episode.seconds)),
-        None => format!("going on for {}", duration(now - episode.begun)),
+        Some(ended) => {
+            format!("{} ago, for {}", words::duration(now - ended), words::duration(episode.seconds))
+        }
+        None => format!("going on for {}", words::duration(now - episode.begun)),
     };
     let process = episode.process.as_deref().map(|process| format!("{} ", words::one_line(process)));
     let lost = [
@@ -193,7 +195,7 @@ fn amount(evidence: &Evidence) -> String {
             reason = "counts are whole and not negative"
         )]
         EvidenceUnit::Number => grouped(value.max(0.0) as u64),
-        EvidenceUnit::Seconds => duration(value),
+        EvidenceUnit::Seconds => words::duration(value),
         EvidenceUnit::PerSecond => format!("{value:.1} per second"),
         EvidenceUnit::Ratio => format!("{:.0} %", value * 100.0),
     }
@@ -210,18 +212,6 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A length of time in the unit that suits it.
-fn duration(seconds: f64) -> String {
-    match seconds.max(0.0) {
-        seconds if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
-        seconds => format!("{:.1} h", seconds / 3_600.0),
-    }
 }
 
 /// Writes words on as many lines as they need, each behind a mark or as much room.
@@ -259,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_length_of_time_has_the_unit_that_suits_it() {
-        let check = |seconds, expected: &str| assert_eq!(duration(seconds), expected);
+        let check = |seconds, expected: &str| assert_eq!(words::duration(seconds), expected);
         check(-1.0, "0 us");
         check(0.000_016, "16 us");
         check(0.25, "250 ms");

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BuildInfo;
-use crate::model::{Model, methods::CounterMethod};
+use crate::model::{Model, audit::report::AuditReport, methods::CounterMethod};
 
 /// The version of [`Snapshot`]'s JSON form.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -32,6 +32,8 @@ pub struct Snapshot<M = Model, B = BuildInfo> {
 pub struct Check {
     /// By which method each number is counted under this plan.
     pub methods: Vec<CounterMethod>,
+    /// What no port accounts for, by the daemon that runs, or else by the command itself.
+    pub audit: AuditReport,
 }
 
 /// Writes the JSON schema of what [`write()`] writes.

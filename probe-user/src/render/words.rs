@@ -58,6 +58,18 @@ pub(super) fn unreadable(model: &Model) -> impl Iterator<Item = (&Namespace, &st
     model.namespaces.iter().filter_map(|namespace| Some((namespace, namespace.error.as_deref()?)))
 }
 
+/// A length of time in the unit that suits it.
+pub(super) fn duration(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        seconds if seconds < 0.001 => format!("{:.0} us", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
 /// The text on one line, whatever it was: control characters become spaces.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -5,7 +5,7 @@ use tcp_backlog_probe::{
     model::{
         Backlog, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, QueueCounts,
         Queues, Rates, Softnet, SynDropped,
-        audit::AuditedCounter,
+        audit::{AuditedCounter, report::AuditReport},
         recent::Recent,
         series::{Exposure, PortTotals, Series},
     },
@@ -350,6 +350,11 @@ pub(crate) fn without_bpf() -> Model {
 fn coverage(full: bool, accounting: Accounting) -> Coverage {
     let base = if full { Coverage::EVERYTHING } else { Coverage::NOTHING };
     Coverage { established: true, synack_retransmits: true, discards_known: false, accounting, ..base }
+}
+
+/// What a command says of itself, where it found no daemon.
+pub(crate) fn own_audit(model: &Model) -> AuditReport {
+    AuditReport::of_command(model, "no daemon answers on 127.0.0.1:10511".to_owned())
 }
 
 /// A proof in which a counter is right, one is declared as incomplete, one is unknown and one is wrong.
