@@ -1,6 +1,7 @@
 //! `check`: what can be measured here, by which hooks, and why not the rest; and the proof.
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use rustix::thread::CapabilitySet;
 
 use super::{AttachArguments, Given, build_info, daemons::DaemonArguments, to_stdout};
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
         client::{self, Answer},
         probe::Probe,
     },
+    host::capabilities::{missing_of, names},
     model::{audit::report::AuditReport, methods::methods},
     prove,
     render::{check, json, proof},
@@ -15,12 +17,17 @@ use crate::{
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status of --prove: 0 when counters were compared and all of them agree. Where one is less by no more than \
+what the probe itself says is missing (\"declared\"), and where one is not measured under the plan, that is told and \
+does not fail. 1 when a counter is wrong, when none is measured, or when nothing could be proved."
+)]
 pub(super) struct Arguments {
     /// Print JSON instead of a report
     #[arg(long)]
     json: bool,
     /// Lose connections in a private network, in every way that there is, and compare every counter with
-    /// the kernel's; fails unless all agree
+    /// the kernel's; fails unless all that are compared agree. Takes CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW
     #[arg(long)]
     prove: bool,
     #[command(flatten)]
@@ -30,6 +37,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, given: &Given) -> anyhow::Result<()> {
+    let missing = if arguments.prove { missing_of(prove::CAPABILITIES) } else { CapabilitySet::empty() };
+    if !missing.is_empty() {
+        bail!(
+            "--prove makes a network of its own, which takes {}; missing here: {} (run it as root, with sudo)",
+            names(prove::CAPABILITIES),
+            names(missing)
+        );
+    }
     let mut probe = arguments.attach.attach_once(given)?;
     if arguments.prove {
         return run_proof(&mut probe, arguments.json);

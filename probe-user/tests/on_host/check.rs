@@ -19,7 +19,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         "check":
         the_residuals_are_those_of_the_daemon_that_runs,
         without_a_daemon_it_says_that_it_has_watched_for_moments,
-        a_daemon_that_cannot_be_read_is_one_line
+        a_daemon_that_cannot_be_read_is_one_line,
+        a_proof_takes_less_than_five_seconds
     )
 }
 
@@ -61,6 +62,23 @@ fn a_daemon_that_cannot_be_read_is_one_line() {
         assert!(line.contains("by this command alone") && line.contains(expected), "{line}");
         assert!(report.lines().any(|line| line.starts_with("namespaces")), "{report}");
     }
+}
+
+/// By what it says itself. Other trials keep the processors busy: it is what it can be that counts.
+fn a_proof_takes_less_than_five_seconds() {
+    const MOST: f64 = 5.0;
+    let seconds = || {
+        let output = output(command().args(["check", "--prove", "--json"]));
+        assert!(output.status.success(), "{output:?}");
+        let proof: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        proof.get("seconds").and_then(Value::as_f64).expect("how long it took")
+    };
+    let (mut least, mut attempts) = (seconds(), 1);
+    while least >= MOST && attempts < 3 {
+        least = least.min(seconds());
+        attempts += 1;
+    }
+    assert!(least < MOST, "{least} s at best, of {attempts} attempts");
 }
 
 /// The text that `check` prints with success.

@@ -38,7 +38,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         neither_bpf_nor_perfmon_is_enough_alone,
         owners_take_ptrace_and_dac_read_search,
         other_network_namespaces_take_sys_admin_and_ptrace,
-        addresses_of_the_kernel_take_syslog
+        addresses_of_the_kernel_take_syslog,
+        a_proof_takes_sys_admin_net_admin_and_net_raw
     )
 }
 
@@ -111,6 +112,9 @@ const OF_THE_SERVICE: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PE
 const OF_START_UP: CapabilitySet = OF_THE_SERVICE.union(CapabilitySet::SYSLOG);
 const OF_OWNERS: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 const OF_NAMESPACES: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::SYS_PTRACE);
+
+const OF_A_PROOF: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::NET_RAW);
 
 const BACKLOG: u32 = 4;
 const CLIENTS: u64 = 12;
@@ -186,6 +190,24 @@ fn addresses_of_the_kernel_take_syslog() {
         assert_eq!(without.as_deref(), Some("skipped"));
         assert!(reason.is_some_and(|reason| reason.contains("CAP_SYSLOG")));
     }
+}
+
+/// Beside what the daemon has. Whoever lacks one is told so before anything is attached.
+fn a_proof_takes_sys_admin_net_admin_and_net_raw() {
+    let home = Namespace::new();
+    let copy = PublicBinary::new("proof");
+    let prove = |given| {
+        let mut command = copy.as_nobody();
+        command.args(["check", "--prove"]);
+        home.run(move || with_capabilities(given, move || output(&mut command)))
+    };
+    let all = OF_THE_SERVICE.union(OF_A_PROOF);
+    for (name, missing) in OF_A_PROOF.iter_names() {
+        let line = complaint(&prove(all.difference(missing)));
+        assert!(line.contains("--prove") && line.contains(&format!("missing here: CAP_{name} (")), "{line}");
+    }
+    let proof = prove(all);
+    assert!(proof.status.success(), "{proof:?}");
 }
 
 /// A daemon of somebody who has a few capabilities and nothing else.

@@ -362,6 +362,7 @@ pub(crate) fn proof() -> Proof {
     let row = |step, counter, seen, agreement| Row { step, counter, expected: 7, seen, agreement };
     let overflow = "SYNs meet a full accept queue";
     Proof {
+        seconds: 1.9,
         rows: vec![
             row("accepted", "established", Some(7), Agreement::Exact),
             row(overflow, "syn_received", None, Agreement::NotMeasured),

@@ -16,7 +16,7 @@ pub(super) fn write(plan: &PlanOutcome, writer: &mut impl Write) -> io::Result<(
     let mut lines = vec![["number", "exactness", "counted by"].map(str::to_owned)];
     for counter in methods(plan) {
         let exactness = exactness(&counter, &mut notes);
-        lines.push([counter.counter.clone(), exactness, counted_by(&counter)]);
+        lines.push([counter.counter.clone(), exactness, counted_by(&counter, plan)]);
     }
     padded(&lines, writer)?;
     for (index, note) in notes.iter().enumerate() {
@@ -45,9 +45,9 @@ fn exactness(counter: &CounterMethod, notes: &mut Vec<String>) -> String {
     text
 }
 
-fn counted_by(counter: &CounterMethod) -> String {
+fn counted_by(counter: &CounterMethod, plan: &PlanOutcome) -> String {
     let mut text = match counter.method {
-        Method::NotMeasured => return format!("not measured: {}", words::one_line(&counter.reason)),
+        Method::NotMeasured => return format!("not measured: {}", why_not(&counter.reason, plan)),
         method => method.label().to_owned(),
     };
     let variants: Vec<&str> = counter.variants.iter().map(|variant| variant.label()).collect();
@@ -60,4 +60,11 @@ fn counted_by(counter: &CounterMethod) -> String {
         few => few.join(", "),
     };
     format!("{text}: {sources}")
+}
+
+/// What a hook says of itself stands in its own line already.
+fn why_not(reason: &str, plan: &PlanOutcome) -> String {
+    let hook = reason.split_once(": ").map(|(hook, _)| hook);
+    let hook = hook.filter(|hook| plan.hooks.iter().any(|other| other.hook == *hook));
+    hook.map_or_else(|| words::one_line(reason), |hook| format!("{hook} is skipped, see above"))
 }
