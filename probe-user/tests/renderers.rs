@@ -28,11 +28,7 @@ use std::{collections::BTreeSet, env, fs, path::Path, sync::LazyLock};
 use proptest::prelude::*;
 use tcp_backlog_probe::{
     metrics::{Kind, Metric, catalogue::CATALOGUE},
-    model::{
-        Handshakes, Model, Namespace, Port, SynDropped,
-        advice::Diagnosis,
-        audit::report::{AskedDaemon, AuditReport, AuditedModel},
-    },
+    model::{Handshakes, Model, Namespace, Port, SynDropped, advice::Diagnosis},
     plan::outcome::Accounting,
     render::{
         BuildInfo, check,
@@ -129,49 +125,6 @@ fn a_hardened_host_with_tracepoints_shows_what_it_can() {
 #[test]
 fn a_host_without_bpf_still_shows_what_sock_diag_and_proc_give() {
     check_every_format("without_bpf", &models::without_bpf());
-}
-
-#[test]
-fn every_plan_names_the_method_behind_each_number() {
-    for (name, model) in methods::plans() {
-        let audit = models::own_audit(&model);
-        let check = json::Check { methods: methods::methods(&model.plan), audit };
-        let document = text(|writer| json::write_check(&model, &models::build(), check.clone(), writer));
-        check_schema(&document).unwrap();
-        let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&document).unwrap();
-        assert_eq!(back.check.as_ref(), Some(&check));
-        let part = serde_json::to_string_pretty(&check).unwrap();
-        check_golden(&format!("plan_{name}.check.json"), &format!("{part}\n"));
-        let report = text(|writer| check::write(&model, &check.audit, &models::build(), name, writer));
-        check_golden(&format!("plan_{name}.check.txt"), &report);
-    }
-}
-
-/// By a daemon with each method of accounting.
-#[test]
-fn the_audit_is_told_with_whose_it_is_and_over_which_time() {
-    let mut model = models::tracepoint();
-    model.namespaces.extend(models::trampoline().namespaces);
-    model.counted_since = Some(1_789_990_000.25);
-    for (name, accounting) in [
-        ("kernel_counters", Accounting::KernelCounters),
-        ("conditions", Accounting::Conditions),
-        ("socket_drops", Accounting::SocketDrops),
-        ("none", Accounting::None),
-    ] {
-        model.plan.coverage.accounting = accounting;
-        let snapshot = text(|writer| json::write(&model, &models::build(), writer));
-        let asked: json::Snapshot<AuditedModel> = serde_json::from_str(&snapshot).unwrap();
-        let daemon = AskedDaemon { address: "/run/probe.sock".to_owned(), version: asked.build.version };
-        let audit = AuditReport::of_daemon(daemon, &asked.model);
-        let report = text(|writer| check::write(&model, &audit, &models::build(), "auto", writer));
-        let lines =
-            report.lines().skip_while(|line| !line.starts_with("audit")).take_while(|line| !line.is_empty());
-        check_golden(
-            &format!("audit_{name}.txt"),
-            &lines.map(|line| format!("{line}\n")).collect::<String>(),
-        );
-    }
 }
 
 #[test]

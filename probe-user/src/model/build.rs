@@ -47,10 +47,6 @@ impl Model {
             series: Exposure::default(),
         };
         let ports: Vec<_> = ids.iter().map(port).collect();
-        let mut namespaces: Vec<_> =
-            sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings)).collect();
-        namespaces.extend(hidden_namespaces(sample));
-        namespaces.sort_by_key(|namespace| namespace.netns);
         Self {
             taken: sample.taken.unix_seconds,
             plan: plan.clone(),
@@ -58,7 +54,7 @@ impl Model {
             counted_since: findings.counted_since,
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             other_queues: other_queues(sample, &plan.coverage),
-            namespaces,
+            namespaces: namespaces(sample, findings),
             host: host(sample, findings),
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
@@ -69,6 +65,14 @@ impl Model {
             recent: Recent::default(),
         }
     }
+}
+
+/// By their numbers.
+fn namespaces(sample: &Sample, findings: &Findings) -> Vec<Namespace> {
+    let found = sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings));
+    let mut namespaces: Vec<_> = found.chain(hidden_namespaces(sample)).collect();
+    namespaces.sort_by_key(|namespace| namespace.netns);
+    namespaces
 }
 
 /// The namespaces whose processes hide them, and of which the hooks have seen listeners all the same. Where no process

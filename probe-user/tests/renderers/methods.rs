@@ -7,6 +7,7 @@ use tcp_backlog_probe::{
     model::{
         Findings, Model,
         attribution::{Attributed, Attribution},
+        audit::report::{AskedDaemon, AuditReport, AuditedModel},
         methods::{CounterMethod, Exactness, Method},
     },
     plan::{
@@ -15,10 +16,15 @@ use tcp_backlog_probe::{
         offsets::OffsetGroup,
         outcome::{Accounting, HookOutcome, PlanOutcome, Variant, coverage},
     },
+    render::{BuildInfo, check, json},
     sample::{HookSample, ListenerSample, NamespaceSample, Sample},
 };
 
-use super::models::HOST;
+use super::{
+    check_golden, check_schema,
+    models::{self, HOST},
+    text,
+};
 
 /// What a plan allows of a hook's ways.
 type Allows = fn(&Way) -> bool;
@@ -228,4 +234,47 @@ fn numbers(port: &Value) -> Vec<(String, bool)> {
     let fields =
         fields.filter(|(name, _)| !OTHERS.contains(&name.as_str()) && !name.ends_with("_per_second"));
     fields.flat_map(|(name, value)| parts(name, value)).collect()
+}
+
+#[test]
+fn every_plan_names_the_method_behind_each_number() {
+    for (name, model) in plans() {
+        let audit = models::own_audit(&model);
+        let check = json::Check { methods: methods(&model.plan), audit };
+        let document = text(|writer| json::write_check(&model, &models::build(), check.clone(), writer));
+        check_schema(&document).unwrap();
+        let back: json::Snapshot<Model, BuildInfo> = serde_json::from_str(&document).unwrap();
+        assert_eq!(back.check.as_ref(), Some(&check));
+        let part = serde_json::to_string_pretty(&check).unwrap();
+        check_golden(&format!("plan_{name}.check.json"), &format!("{part}\n"));
+        let report = text(|writer| check::write(&model, &check.audit, &models::build(), name, writer));
+        check_golden(&format!("plan_{name}.check.txt"), &report);
+    }
+}
+
+/// By a daemon with each method of accounting.
+#[test]
+fn the_audit_is_told_with_whose_it_is_and_over_which_time() {
+    let mut model = models::tracepoint();
+    model.namespaces.extend(models::trampoline().namespaces);
+    model.counted_since = Some(1_789_990_000.25);
+    for (name, accounting) in [
+        ("kernel_counters", Accounting::KernelCounters),
+        ("conditions", Accounting::Conditions),
+        ("socket_drops", Accounting::SocketDrops),
+        ("none", Accounting::None),
+    ] {
+        model.plan.coverage.accounting = accounting;
+        let snapshot = text(|writer| json::write(&model, &models::build(), writer));
+        let asked: json::Snapshot<AuditedModel> = serde_json::from_str(&snapshot).unwrap();
+        let daemon = AskedDaemon { address: "/run/probe.sock".to_owned(), version: asked.build.version };
+        let audit = AuditReport::of_daemon(daemon, &asked.model);
+        let report = text(|writer| check::write(&model, &audit, &models::build(), "auto", writer));
+        let lines =
+            report.lines().skip_while(|line| !line.starts_with("audit")).take_while(|line| !line.is_empty());
+        check_golden(
+            &format!("audit_{name}.txt"),
+            &lines.map(|line| format!("{line}\n")).collect::<String>(),
+        );
+    }
 }
