@@ -18,12 +18,14 @@ mod busy;
 mod exposition;
 #[path = "renderers/full_host.rs"]
 mod full_host;
+#[path = "renderers/methods.rs"]
+mod methods;
 #[path = "renderers/models.rs"]
 mod models;
 #[path = "renderers/top.rs"]
 mod top;
 
-use std::{env, fs, path::Path, sync::LazyLock};
+use std::{collections::BTreeSet, env, fs, path::Path, sync::LazyLock};
 
 use proptest::prelude::*;
 use tcp_backlog_probe::{
@@ -78,7 +80,10 @@ fn check_every_format(name: &str, model: &Model) {
     let table = text(|writer| table::write(model, writer));
     assert!(table.lines().all(|line| line.chars().count() <= 100), "wider than a terminal:\n{table}");
     check_golden(&format!("{name}.table.txt"), &table);
-    check_golden(&format!("{name}.check.txt"), &text(|writer| check::write(model, &build, "auto", writer)));
+    check_golden(
+        &format!("{name}.check.txt"),
+        &text(|writer| check::write(model, &models::own_audit(model), &build, "auto", writer)),
+    );
 }
 
 /// The documented schema, as a reader of the JSON would use it.
@@ -346,11 +351,20 @@ proptest! {
 
     #[test]
     fn any_model_gives_a_report_without_stray_lines(model in arbitrary::model()) {
-        let text = text(|writer| check::write(&model, &models::build(), "auto", writer));
+        let text = text(|writer| check::write(&model, &models::own_audit(&model), &models::build(), "auto", writer));
         let unreadable = model.namespaces.iter().filter(|one| one.error.is_some()).count();
-        let audited = model.namespaces.iter().filter(|one| !one.residuals.is_empty());
-        let amiss = |one: &Namespace| one.residuals.values().any(|residual| *residual != 0);
-        let audit = usize::from(audited.clone().count() > 0) + audited.filter(|one| amiss(one)).count();
-        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable + audit);
+        let amiss = |one: &&Namespace| match model.plan.coverage.accounting {
+            Accounting::KernelCounters => one.residuals.values().any(|residual| *residual != 0),
+            Accounting::SocketDrops => {
+                let counts = one.unattributed_overflows.zip(one.unattributed_drops);
+                counts.is_some_and(|(overflows, drops)| overflows > 0 || drops > 0)
+            }
+            Accounting::Conditions | Accounting::None => false,
+        };
+        let audit = 2 + model.namespaces.iter().filter(amiss).count();
+        let table = methods::methods(&model.plan);
+        let notes = table.iter().flat_map(|counter| &counter.limits).collect::<BTreeSet<_>>().len();
+        let methods = 2 + table.len() + notes;
+        prop_assert_eq!(text.lines().count(), 9 + model.plan.hooks.len() + unreadable + audit + methods);
     }
 }

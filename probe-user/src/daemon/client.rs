@@ -18,6 +18,7 @@ use crate::{
     model::{
         Model,
         advice::{Diagnosis, Question},
+        audit::report::{AskedDaemon, AuditReport, AuditedModel},
     },
     render::json::{SNAPSHOT_VERSION, Snapshot},
     web::server::TLS_ONLY,
@@ -46,6 +47,33 @@ impl fmt::Display for Daemon {
     }
 }
 
+/// What comes of asking.
+pub enum Answer<T> {
+    /// This.
+    Given(T),
+    /// Nobody listens there.
+    Nobody,
+    /// This user may not open the socket.
+    Forbidden,
+}
+
+impl<T> Answer<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Given(answer) => Some(answer),
+            Self::Nobody | Self::Forbidden => None,
+        }
+    }
+
+    fn map<U>(self, understand: impl FnOnce(T) -> anyhow::Result<U>) -> anyhow::Result<Answer<U>> {
+        Ok(match self {
+            Self::Given(answer) => Answer::Given(understand(answer)?),
+            Self::Nobody => Answer::Nobody,
+            Self::Forbidden => Answer::Forbidden,
+        })
+    }
+}
+
 /// Asks the daemon there what is wrong; `None` when nobody listens, or when this user may not open the socket.
 ///
 /// # Errors
@@ -53,7 +81,19 @@ impl fmt::Display for Daemon {
 pub fn ask(daemon: &Daemon, question: Question) -> anyhow::Result<Option<Diagnosis>> {
     let port = question.port.map(|port| format!("&port={port}")).unwrap_or_default();
     let path = format!("/api/v1/advice?since={}{port}", question.seconds);
-    runtime()?.block_on(answer(daemon, &path, "doctor"))
+    Ok(runtime()?.block_on(answer(daemon, &path, "doctor"))?.given())
+}
+
+/// Asks the daemon there what its audit has found since it began to count, on behalf of `check`.
+///
+/// # Errors
+/// When somebody listens, and does not answer as a daemon of this version would.
+pub fn audit(daemon: &Daemon) -> anyhow::Result<Answer<AuditReport>> {
+    let answer = runtime()?.block_on(whole_snapshot::<AuditedModel>(daemon, "check"))?;
+    answer.map(|Snapshot { build, model, .. }| {
+        let asked = AskedDaemon { address: daemon.to_string(), version: build.version };
+        Ok(AuditReport::of_daemon(asked, &model))
+    })
 }
 
 /// Whether a daemon is there that [`snapshot()`] can ask.
@@ -73,16 +113,24 @@ fn runtime() -> anyhow::Result<Runtime> {
 /// # Errors
 /// As in [`ask()`].
 pub async fn snapshot(daemon: &Daemon) -> anyhow::Result<Option<Model>> {
-    let snapshot: Option<Snapshot> = answer(daemon, "/api/v1/snapshot", "top").await?;
-    let Some(Snapshot { version, model, .. }) = snapshot else { return Ok(None) };
-    if version != SNAPSHOT_VERSION {
-        bail!("{}: version {version} of the snapshot, not {SNAPSHOT_VERSION}", not_as_expected(daemon));
-    }
-    Ok(Some(model))
+    Ok(whole_snapshot::<Model>(daemon, "top").await?.given().map(|snapshot| snapshot.model))
+}
+
+async fn whole_snapshot<M: DeserializeOwned>(
+    daemon: &Daemon,
+    who: &str,
+) -> anyhow::Result<Answer<Snapshot<M>>> {
+    let answer: Answer<Snapshot<M>> = answer(daemon, "/api/v1/snapshot", who).await?;
+    answer.map(|snapshot| match snapshot.version {
+        SNAPSHOT_VERSION => Ok(snapshot),
+        version => {
+            bail!("{}: version {version} of the snapshot, not {SNAPSHOT_VERSION}", not_as_expected(daemon))
+        }
+    })
 }
 
 /// The answer to a path. `who` asks, for the complaints.
-async fn answer<T: DeserializeOwned>(daemon: &Daemon, path: &str, who: &str) -> anyhow::Result<Option<T>> {
+async fn answer<T: DeserializeOwned>(daemon: &Daemon, path: &str, who: &str) -> anyhow::Result<Answer<T>> {
     match timeout(PATIENCE, answer_in_time(daemon, path, who)).await {
         Ok(answer) => answer,
         Err(_) => bail!("the daemon on {daemon} has not answered within {} s", PATIENCE.as_secs()),
@@ -93,17 +141,21 @@ async fn answer_in_time<T: DeserializeOwned>(
     daemon: &Daemon,
     path: &str,
     who: &str,
-) -> anyhow::Result<Option<T>> {
+) -> anyhow::Result<Answer<T>> {
     let response = match daemon {
         Daemon::Socket(file) => exchange(UnixStream::connect(file).await, daemon, path).await,
         Daemon::Address(address) => exchange(TcpStream::connect(address).await, daemon, path).await,
     };
-    let Some(response) = response? else { return Ok(None) };
+    let response = match response? {
+        Answer::Given(response) => response,
+        Answer::Nobody => return Ok(Answer::Nobody),
+        Answer::Forbidden => return Ok(Answer::Forbidden),
+    };
     let status = response.status();
     let advice = || not_as_expected(daemon);
     let text = body::to_bytes(Body::new(response.into_body()), LONGEST_ANSWER).await.with_context(advice)?;
     if status == StatusCode::OK {
-        return serde_json::from_slice(&text).map(Some).with_context(advice);
+        return serde_json::from_slice(&text).map(Answer::Given).with_context(advice);
     }
     let text = String::from_utf8_lossy(&text);
     let reason = text.lines().next().unwrap_or_default();
@@ -132,20 +184,16 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connected: io::Result<S>,
     daemon: &Daemon,
     path: &str,
-) -> anyhow::Result<Option<Response<Incoming>>> {
+) -> anyhow::Result<Answer<Response<Incoming>>> {
     let is_socket = matches!(daemon, Daemon::Socket(_));
     match connected {
         Ok(stream) => {
             let asked = request(stream, daemon, path).await;
-            asked.map(Some).with_context(|| not_as_expected(daemon))
+            asked.map(Answer::Given).with_context(|| not_as_expected(daemon))
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
-        Err(error)
-            if is_socket
-                && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Answer::Nobody),
+        Err(error) if is_socket && error.kind() == io::ErrorKind::NotFound => Ok(Answer::Nobody),
+        Err(error) if is_socket && error.kind() == io::ErrorKind::PermissionDenied => Ok(Answer::Forbidden),
         Err(error) => bail!("the daemon on {daemon} cannot be reached: {error}"),
     }
 }

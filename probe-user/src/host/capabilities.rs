@@ -60,6 +60,12 @@ pub fn give_up(unneeded: CapabilitySet) -> io::Result<CapabilitySet> {
     Ok(had)
 }
 
+/// What of these the calling thread may not do; nothing where that cannot be told.
+#[must_use]
+pub fn missing_of(wanted: CapabilitySet) -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::empty(), |sets| wanted.difference(sets.effective))
+}
+
 /// Does something as if this thread did not have these capabilities.
 ///
 /// # Errors
@@ -96,6 +102,7 @@ mod tests {
             let before = capabilities(None).unwrap();
             let hidden = while_without(unneeded, || capabilities(None).unwrap().effective).unwrap();
             assert!(!hidden.intersects(unneeded));
+            assert_eq!(while_without(unneeded, || missing_of(unneeded)).unwrap(), unneeded);
             assert_eq!(capabilities(None).unwrap(), before, "only meanwhile");
             assert_eq!(give_up(unneeded).unwrap(), before.permitted.intersection(unneeded));
             let after = std::thread::spawn(|| capabilities(None).unwrap()).join().unwrap();

@@ -107,8 +107,8 @@ pub const NETNS_READABLE: Metric = netns_gauge(
 pub const HOOK_INFO: Metric = information(
     "tcp_backlog_hook_info",
     &[Hook, Variant, Reason],
-    "What each hook is attached as: trampoline (fentry, fexit), caller, kprobe, tracepoint, or \
-     skipped. The reason says why it is no better variant, and is empty for the best.",
+    "What each hook is attached as: trampoline (fentry, fexit), caller, kprobe, tracepoint, derived (no \
+     program of its own, those of another hook tell), or skipped. The reason says why it is no better variant, and is empty for the best.",
 );
 
 /// How refused packets are counted.

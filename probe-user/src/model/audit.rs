@@ -6,6 +6,8 @@
 //! all samples agree on is kept, and as soon as nothing happens during one of them that is a single
 //! number. A sample that disagrees has a residual: the kernel counted something that no port did, or
 //! the ports too much. It is never less than what is certain.
+pub mod report;
+
 use std::collections::BTreeMap;
 
 use probe_common::handshake::HandshakeCounters;

@@ -1,5 +1,5 @@
 //! From a [`Sample`] to a [`Model`]: joins what the maps, the sockets and the ledger know of each port.
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use probe_common::{handshake::HandshakeCounters, loss::Loss};
 
@@ -47,9 +47,6 @@ impl Model {
             series: Exposure::default(),
         };
         let ports: Vec<_> = ids.iter().map(port).collect();
-        let mut namespaces: Vec<_> =
-            sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings)).collect();
-        namespaces.sort_by_key(|namespace| namespace.netns);
         Self {
             taken: sample.taken.unix_seconds,
             plan: plan.clone(),
@@ -57,7 +54,7 @@ impl Model {
             counted_since: findings.counted_since,
             other: hooks.map(|hooks| handshakes(&hooks.other, &plan.coverage, None)),
             other_queues: other_queues(sample, &plan.coverage),
-            namespaces,
+            namespaces: namespaces(sample, findings),
             host: host(sample, findings),
             losses: hooks.map(|hooks| hooks.losses.clone()).unwrap_or_default(),
             read_errors: sample.read_errors.clone(),
@@ -69,6 +66,32 @@ impl Model {
         }
     }
 }
+
+/// By their numbers.
+fn namespaces(sample: &Sample, findings: &Findings) -> Vec<Namespace> {
+    let found = sample.namespaces.iter().map(|namespace| build_namespace(namespace, findings));
+    let mut namespaces: Vec<_> = found.chain(hidden_namespaces(sample)).collect();
+    namespaces.sort_by_key(|namespace| namespace.netns);
+    namespaces
+}
+
+/// The namespaces whose processes hide them, and of which the hooks have seen listeners all the same. Where no process
+/// does, a namespace that is not found has ended.
+fn hidden_namespaces(sample: &Sample) -> Vec<Namespace> {
+    let hooks = sample.hooks.iter().filter(|_| sample.host.hidden_processes > 0);
+    let is_found = |netns: &u32| sample.namespaces.iter().any(|namespace| namespace.netns == *netns);
+    let seen: BTreeSet<u32> =
+        hooks.flat_map(|hooks| &hooks.sockets).map(|socket| socket.port.netns).collect();
+    let hidden = seen.into_iter().filter(|netns| !is_found(netns)).map(|netns| Namespace {
+        netns,
+        error: Some(HIDDEN.to_owned()),
+        ..Namespace::default()
+    });
+    hidden.collect()
+}
+
+/// What is said of such a one.
+const HIDDEN: &str = "seen by the hooks alone: /proc/PID/ns/net of its processes is not readable (no CAP_SYS_PTRACE, or a security module)";
 
 fn host(sample: &Sample, findings: &Findings) -> Host {
     Host {

@@ -11,6 +11,7 @@ pub mod build;
 pub mod carried;
 pub mod episode;
 pub mod host;
+pub mod methods;
 pub mod port;
 pub mod process_names;
 pub mod queue;

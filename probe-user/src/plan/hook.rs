@@ -8,6 +8,8 @@ use super::offsets::OffsetGroup;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
+    /// No program of its own: what another hook's programs see tells it.
+    Derived,
     /// fentry and fexit programs on BPF trampolines.
     Trampoline,
     /// fentry and fexit programs around the calling function, which sees a little less.
@@ -23,6 +25,7 @@ impl Variant {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Derived => "derived",
             Self::Trampoline => "trampoline",
             Self::Caller => "caller",
             Self::Kprobe => "kprobe",
@@ -89,7 +92,7 @@ pub enum Need {
 pub struct Way {
     /// Which plan it belongs to.
     pub variant: Variant,
-    /// The places, each with the programs that differ by the kernel's prototype.
+    /// The places, each with the programs that differ by the kernel's prototype; none where it is derived.
     pub places: &'static [&'static [Program]],
     /// The offsets that its programs read.
     pub needs: &'static [OffsetGroup],

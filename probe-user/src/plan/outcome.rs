@@ -15,12 +15,21 @@ pub struct HookOutcome {
     pub hook: String,
     /// What it measures, in a few words.
     pub measures: String,
-    /// The kernel functions or tracepoints that are attached; empty when none is.
+    /// The kernel functions or tracepoints that are attached; empty when none is, or where it is derived.
     pub attached_to: Vec<String>,
     /// The attached variant; `None` when the hook was skipped.
     pub variant: Option<Variant>,
     /// Why no variant, or no better one, is attached, in one line; empty when the first choice is attached.
     pub reason: String,
+}
+
+impl HookOutcome {
+    /// The hook whose programs tell what this one measures, where it has none of its own.
+    #[must_use]
+    pub fn told_by(&self) -> Option<&'static str> {
+        // Of a SYN that was neither dropped nor answered by a cookie; nothing else is derived.
+        (self.variant == Some(Variant::Derived)).then_some(name::SYN_RECEIVED)
+    }
 }
 
 /// How refused packets are counted, from the most exact.

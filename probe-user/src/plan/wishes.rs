@@ -23,7 +23,9 @@ impl PlanWish {
     pub const fn allows(self, variant: Variant) -> bool {
         match self {
             Self::Auto => true,
-            Self::Trampoline => matches!(variant, Variant::Trampoline | Variant::Caller),
+            Self::Trampoline => {
+                matches!(variant, Variant::Derived | Variant::Trampoline | Variant::Caller)
+            }
             Self::Kprobe => matches!(variant, Variant::Kprobe),
             Self::Tracepoint => matches!(variant, Variant::Tracepoint),
             Self::None => false,

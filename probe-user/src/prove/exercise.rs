@@ -62,6 +62,7 @@ pub enum ProveError {
 /// # Errors
 /// When the network, its sockets or its counters cannot be had; never because of a wrong count.
 pub fn prove(read: &mut dyn FnMut() -> Model) -> Result<Proof, ProveError> {
+    let begun = Instant::now();
     let network = PrivateNetwork::new()?;
     let client = Client::open(&network)?;
     let mut exercise = Exercise { network, client, expectations: vec![], step: "", kept: vec![] };
@@ -71,7 +72,8 @@ pub fn prove(read: &mut dyn FnMut() -> Model) -> Result<Proof, ProveError> {
         // Where drops are told apart by the interval in which they happened, each step is one.
         read();
     }
-    exercise.compare(read)
+    let proof = exercise.compare(read)?;
+    Ok(Proof { seconds: begun.elapsed().as_secs_f64(), ..proof })
 }
 
 /// The network, and what is expected of it so far.

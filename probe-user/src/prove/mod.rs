@@ -18,6 +18,12 @@ mod steps;
 mod verdict;
 pub mod wire;
 
+use rustix::thread::CapabilitySet;
+
+/// What a network of one's own takes: setns(2) and unshare(2), its routes and sysctls, a client's sockets.
+pub const CAPABILITIES: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::NET_RAW);
+
 pub use self::{
     client::{Client, ClientError, Handshake, HandshakeId, Ledger},
     exercise::{ProveError, prove},

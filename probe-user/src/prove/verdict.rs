@@ -38,8 +38,10 @@ pub struct Row {
 }
 
 /// The whole table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proof {
+    /// How long it took, from the making of the network to the last comparison.
+    pub seconds: f64,
     /// Line by line, in the order of the steps.
     pub rows: Vec<Row>,
 }
@@ -71,7 +73,7 @@ impl Proof {
             let expected = counter.of_kernel(kernel);
             row("the whole namespace", counter.name(), expected, seen, declared.most(shortfall))
         });
-        Self { rows: of_ports.chain(of_kernel).collect() }
+        Self { seconds: 0.0, rows: of_ports.chain(of_kernel).collect() }
     }
 }
 
@@ -152,6 +154,7 @@ mod tests {
     #[test]
     fn a_proof_without_a_single_measured_counter_proves_nothing() {
         let proof = |seen: &[Option<u64>]| Proof {
+            seconds: 0.0,
             rows: seen.iter().map(|seen| row("step", "counter", 7, *seen, 0)).collect(),
         };
         assert!(proof(&[Some(7), None]).holds());

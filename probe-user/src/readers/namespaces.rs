@@ -5,17 +5,17 @@ use crate::{
     sample::NamespaceSample,
 };
 
-/// Reads every network namespace of the host, and `net.core.netdev_max_backlog`, which one of them shows for
-/// all. What concerns no single one is added to `read_errors`, one line each.
+/// Reads every network namespace of the host, and what is the same in all: `net.core.netdev_max_backlog`, which one
+/// of them shows, and how many processes hide theirs. What concerns no single one is added to `read_errors`, one line each.
 pub fn read(
     syn_queues: &mut SynQueueReader,
     read_errors: &mut Vec<String>,
-) -> (Vec<NamespaceSample>, Option<u64>) {
+) -> (Vec<NamespaceSample>, Option<u64>, usize) {
     let discovery = match netns::discover() {
         Ok(discovery) => discovery,
         Err(error) => {
             read_errors.push(error.to_string());
-            return (Vec::new(), None);
+            return (Vec::new(), None, 0);
         }
     };
     read_errors.extend(shortcomings(&discovery));
@@ -33,7 +33,7 @@ pub fn read(
             ..NamespaceSample::default()
         })
     };
-    (visits.into_iter().map(sample).collect(), netdev_max_backlog)
+    (visits.into_iter().map(sample).collect(), netdev_max_backlog, discovery.unreadable_processes)
 }
 
 /// Reads the namespace that the calling thread is in.
@@ -93,7 +93,7 @@ mod tests {
     fn the_own_namespace_is_read_with_its_listeners_between_its_counters() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (namespaces, _) = read(&mut SynQueueReader::new(false), &mut Vec::new());
+        let (namespaces, ..) = read(&mut SynQueueReader::new(false), &mut Vec::new());
         let own = namespaces.first().unwrap();
         assert_eq!(own.error, None);
         let found = own.listeners.as_ref().unwrap();

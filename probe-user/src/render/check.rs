@@ -1,9 +1,12 @@
 //! The report of `check`: what can be measured on this host, by which hook, and why no better.
+mod audit;
+mod methods;
+
 use std::io::{self, Write};
 
 use super::{BuildInfo, words};
 use crate::{
-    model::{Model, Namespace},
+    model::{Model, audit::report::AuditReport},
     plan::outcome::{HookOutcome, PlanOutcome},
 };
 
@@ -11,7 +14,13 @@ use crate::{
 ///
 /// # Errors
 /// Those of the writer.
-pub fn write(model: &Model, build: &BuildInfo, requested: &str, writer: &mut impl Write) -> io::Result<()> {
+pub fn write(
+    model: &Model,
+    audit: &AuditReport,
+    build: &BuildInfo,
+    requested: &str,
+    writer: &mut impl Write,
+) -> io::Result<()> {
     let accounting = model.plan.coverage.accounting;
     writeln!(writer, "kernel      {}", build.kernel)?;
     writeln!(writer, "probe       {}", build.version)?;
@@ -20,20 +29,26 @@ pub fn write(model: &Model, build: &BuildInfo, requested: &str, writer: &mut imp
     write_hooks(&model.plan, writer)?;
     writeln!(writer)?;
     writeln!(writer, "accounting  {}: {}", accounting.label(), words::meaning(accounting))?;
-    write_namespaces(model, writer)?;
+    write_namespaces(model, audit, writer)?;
+    writeln!(writer)?;
+    methods::write(&model.plan, writer)?;
     writeln!(writer)?;
     writeln!(writer, "{}", verdict(model))
 }
 
 /// One line per hook: name, variant, what it is attached to, and the reason where there is one.
 fn write_hooks(plan: &PlanOutcome, writer: &mut impl Write) -> io::Result<()> {
-    let lines: Vec<_> = plan.hooks.iter().map(cells).collect();
+    padded(&plan.hooks.iter().map(cells).collect::<Vec<_>>(), writer)
+}
+
+/// Lines whose cells stand below each other.
+fn padded(lines: &[[String; 3]], writer: &mut impl Write) -> io::Result<()> {
     let width = |column: fn(&[String; 3]) -> &String| {
         lines.iter().map(|line| column(line).len()).max().unwrap_or_default()
     };
-    let (names, variants) = (width(|[name, ..]| name), width(|[_, variant, _]| variant));
-    for [name, variant, rest] in &lines {
-        let line = format!("{name:<names$}  {variant:<variants$}  {rest}");
+    let (first, second) = (width(|[cell, ..]| cell), width(|[_, cell, _]| cell));
+    for [name, detail, rest] in lines {
+        let line = format!("{name:<first$}  {detail:<second$}  {rest}");
         writeln!(writer, "{}", line.trim_end())?;
     }
     Ok(())
@@ -44,6 +59,7 @@ fn cells(hook: &HookOutcome) -> [String; 3] {
     let attached = hook.attached_to.join(", ");
     let reason = words::one_line(&hook.reason);
     let rest = match (attached.is_empty(), reason.is_empty()) {
+        (true, true) => hook.told_by().map(|other| format!("told by {other}")).unwrap_or_default(),
         (false, false) => format!("{attached} ({reason})"),
         (true, _) => reason,
         (false, true) => attached,
@@ -51,39 +67,18 @@ fn cells(hook: &HookOutcome) -> [String; 3] {
     [hook.hook.clone(), variant.to_owned(), rest]
 }
 
-fn write_namespaces(model: &Model, writer: &mut impl Write) -> io::Result<()> {
+fn write_namespaces(model: &Model, audit: &AuditReport, writer: &mut impl Write) -> io::Result<()> {
     let unreadable: Vec<_> = words::unreadable(model).collect();
     let readable = model.namespaces.len().saturating_sub(unreadable.len());
     writeln!(writer, "namespaces  {readable} readable, {} unreadable", unreadable.len())?;
     for (namespace, reason) in unreadable {
         writeln!(writer, "            {}: {}", namespace.netns, words::one_line(reason))?;
     }
-    write_audit(model, writer)?;
+    audit::write(audit, writer)?;
     for error in &model.read_errors {
         writeln!(writer, "unreadable  {}", words::one_line(error))?;
     }
     Ok(())
-}
-
-/// What the kernel counted and no port did; nothing where it is not known.
-fn write_audit(model: &Model, writer: &mut impl Write) -> io::Result<()> {
-    let audited = model.namespaces.iter().filter(|namespace| !namespace.residuals.is_empty());
-    if audited.clone().next().is_none() {
-        return Ok(());
-    }
-    let residuals = |namespace: &Namespace| -> Vec<String> {
-        let all = namespace.residuals.iter().filter(|(_, residual)| **residual != 0);
-        all.map(|(counter, residual)| format!("{} {residual:+}", counter.name())).collect()
-    };
-    let (mut agree, mut lines) = (0_usize, vec![]);
-    for namespace in audited {
-        match residuals(namespace) {
-            residuals if residuals.is_empty() => agree += 1,
-            residuals => lines.push(format!("            {}: {}", namespace.netns, residuals.join(", "))),
-        }
-    }
-    writeln!(writer, "audit       {agree} namespaces agree with the kernel, {} do not", lines.len())?;
-    lines.iter().try_for_each(|line| writeln!(writer, "{line}"))
 }
 
 /// The last line: that all is well, or what is not.

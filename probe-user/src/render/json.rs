@@ -8,7 +8,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BuildInfo;
-use crate::model::Model;
+use crate::model::{Model, audit::report::AuditReport, methods::CounterMethod};
 
 /// The version of [`Snapshot`]'s JSON form.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -22,6 +22,18 @@ pub struct Snapshot<M = Model, B = BuildInfo> {
     pub build: B,
     /// Everything that is known.
     pub model: M,
+    /// What `check` alone says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// What `check` says beside the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// By which method each number is counted under this plan.
+    pub methods: Vec<CounterMethod>,
+    /// What no port accounts for, by the daemon that runs, or else by the command itself.
+    pub audit: AuditReport,
 }
 
 /// Writes the JSON schema of what [`write()`] writes.
@@ -41,7 +53,29 @@ pub fn write_schema(writer: &mut impl io::Write) -> io::Result<()> {
 /// # Errors
 /// Those of the writer.
 pub fn write(model: &Model, build: &BuildInfo, writer: &mut impl io::Write) -> io::Result<()> {
-    let snapshot = Snapshot { version: SNAPSHOT_VERSION, build, model };
+    write_snapshot(model, build, None, writer)
+}
+
+/// The same with what `check` says beside it.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_check(
+    model: &Model,
+    build: &BuildInfo,
+    check: Check,
+    writer: &mut impl io::Write,
+) -> io::Result<()> {
+    write_snapshot(model, build, Some(check), writer)
+}
+
+fn write_snapshot(
+    model: &Model,
+    build: &BuildInfo,
+    check: Option<Check>,
+    writer: &mut impl io::Write,
+) -> io::Result<()> {
+    let snapshot = Snapshot { version: SNAPSHOT_VERSION, build, model, check };
     serde_json::to_writer_pretty(&mut *writer, &snapshot)?;
     writer.write_all(b"\n")
 }

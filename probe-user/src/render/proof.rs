@@ -49,6 +49,7 @@ fn verdict(proof: &Proof) -> String {
             line.push_str(&format!(", {count} {words}"));
         }
     }
+    line.push_str(&format!("; it took {}", words::duration(proof.seconds)));
     line
 }
 

@@ -50,6 +50,9 @@ pub struct HostSample {
     pub netdev_max_backlog: Option<u64>,
     /// `/proc/net/softnet_stat`, by CPU; `None` when it cannot be read.
     pub softnet: Option<Vec<SoftnetSample>>,
+    /// Processes whose network namespace may not be read: one of theirs may be missing.
+    #[serde(default)]
+    pub hidden_processes: usize,
 }
 
 /// What one CPU's network softirq has counted since boot: `struct softnet_data`. Each is 32 bits in the

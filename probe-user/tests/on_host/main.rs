@@ -12,6 +12,7 @@ mod scenarios;
 #[path = "../../../xtask/src/abuse/attack/mod.rs"]
 mod attack;
 
+mod check;
 mod command_line;
 mod configured;
 mod doctor;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     report_panics();
     let mut trials = command_line::trials();
+    trials.extend(check::trials());
     trials.extend(configured::trials());
     trials.extend(doctor::trials());
     trials.extend(http::trials());

@@ -16,7 +16,7 @@ use rustix::thread::{
 };
 
 use crate::{
-    command_line::{complaint, output},
+    command_line::{complaint, output, text},
     scenarios::support::{
         daemon::{Daemon, binary, run_arguments},
         metrics::Metrics,
@@ -38,7 +38,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         neither_bpf_nor_perfmon_is_enough_alone,
         owners_take_ptrace_and_dac_read_search,
         other_network_namespaces_take_sys_admin_and_ptrace,
-        addresses_of_the_kernel_take_syslog
+        a_check_counts_the_namespaces_that_it_may_not_enter,
+        addresses_of_the_kernel_take_syslog,
+        a_proof_takes_sys_admin_net_admin_and_net_raw
     )
 }
 
@@ -112,6 +114,9 @@ const OF_START_UP: CapabilitySet = OF_THE_SERVICE.union(CapabilitySet::SYSLOG);
 const OF_OWNERS: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 const OF_NAMESPACES: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::SYS_PTRACE);
 
+const OF_A_PROOF: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::NET_RAW);
+
 const BACKLOG: u32 = 4;
 const CLIENTS: u64 = 12;
 
@@ -163,12 +168,48 @@ fn other_network_namespaces_take_sys_admin_and_ptrace() {
     for missing in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_PTRACE] {
         let given = OF_THE_SERVICE.union(OF_NAMESPACES).difference(missing);
         let daemon = Unprivileged::start_in(&home, given, &[]);
+        // Where its processes hide it, the hooks find it as soon as something happens in it.
+        let _client = connect_in_turn(&foreign, &listener, listener.address, 1);
+        wait_until("it is known, and that it cannot be read", || {
+            let readable = [&home, &foreign].map(|netns| readable_in(&daemon.scrape_in(&home), netns));
+            ensure(readable == [Some(1), Some(0)], || format!("without {missing:?}: {readable:?}"))
+        });
         assert_eq!(limit(&daemon.scrape_in(&home)), None, "without {missing:?}");
         daemon.says(if missing == CapabilitySet::SYS_ADMIN { "CAP_SYS_ADMIN" } else { "CAP_SYS_PTRACE" });
         daemon.counts_an_overflow(&home);
     }
     let daemon = Unprivileged::start_in(&home, OF_THE_SERVICE.union(OF_NAMESPACES), &[]);
     assert_eq!(limit(&daemon.scrape_in(&home)), Some(u64::from(BACKLOG)));
+}
+
+fn readable_in(metrics: &Metrics, netns: &Namespace) -> Option<u64> {
+    metrics.value("tcp_backlog_netns_readable", &[("netns", &netns.inode().to_string())])
+}
+
+/// `check` has seen nothing happen, so it knows of those only whose processes it may look at.
+fn a_check_counts_the_namespaces_that_it_may_not_enter() {
+    let (home, foreign) = (Namespace::new(), Namespace::new());
+    let copy = PublicBinary::new("check");
+    let report = |given| {
+        let mut command = copy.as_nobody();
+        command.arg("check");
+        let output = home.run(move || with_capabilities(given, move || output(&mut command)));
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    let reason = format!("            {}: ", foreign.inode());
+    let check = |missing: CapabilitySet, is_found: bool, expected: &str| {
+        let report = report(OF_THE_SERVICE.union(OF_NAMESPACES).difference(missing));
+        let counts = report.lines().find(|line| line.starts_with("namespaces  "));
+        let counts = counts.unwrap_or_else(|| panic!("without {missing:?}: {report}"));
+        assert_eq!(report.lines().any(|line| line.starts_with(&reason)), is_found, "{report}");
+        // Without it, of other trials' namespaces too.
+        assert!(!is_found || counts.starts_with("namespaces  1 readable, "), "{report}");
+        assert!(!is_found || !counts.ends_with(" 0 unreadable"), "{report}");
+        assert!(report.contains(expected), "{report}");
+    };
+    check(CapabilitySet::SYS_ADMIN, true, "setns needs CAP_SYS_ADMIN");
+    check(CapabilitySet::SYS_PTRACE, false, "their network namespaces may be missing (no CAP_SYS_PTRACE");
 }
 
 /// Only the tracepoint plan looks them up, where the kernel does not say whose packet it frees.
@@ -186,6 +227,24 @@ fn addresses_of_the_kernel_take_syslog() {
         assert_eq!(without.as_deref(), Some("skipped"));
         assert!(reason.is_some_and(|reason| reason.contains("CAP_SYSLOG")));
     }
+}
+
+/// Beside what the daemon has. Whoever lacks one is told so before anything is attached.
+fn a_proof_takes_sys_admin_net_admin_and_net_raw() {
+    let home = Namespace::new();
+    let copy = PublicBinary::new("proof");
+    let prove = |given| {
+        let mut command = copy.as_nobody();
+        command.args(["check", "--prove"]);
+        home.run(move || with_capabilities(given, move || output(&mut command)))
+    };
+    let all = OF_THE_SERVICE.union(OF_A_PROOF);
+    for (name, missing) in OF_A_PROOF.iter_names() {
+        let line = complaint(&prove(all.difference(missing)));
+        assert!(line.contains("--prove") && line.contains(&format!("missing here: CAP_{name} (")), "{line}");
+    }
+    let proof = prove(all);
+    assert!(proof.status.success(), "{proof:?}");
 }
 
 /// A daemon of somebody who has a few capabilities and nothing else.

@@ -5,7 +5,7 @@ use tcp_backlog_probe::{
     model::{
         Backlog, Handshakes, Host, LastAckRefused, Listener, Model, Namespace, Overflows, Port, QueueCounts,
         Queues, Rates, Softnet, SynDropped,
-        audit::AuditedCounter,
+        audit::{AuditedCounter, report::AuditReport},
         recent::Recent,
         series::{Exposure, PortTotals, Series},
     },
@@ -358,11 +358,17 @@ fn coverage(full: bool, accounting: Accounting) -> Coverage {
     Coverage { established: true, synack_retransmits: true, discards_known: false, accounting, ..base }
 }
 
+/// What a command says of itself, where it found no daemon.
+pub(crate) fn own_audit(model: &Model) -> AuditReport {
+    AuditReport::of_command(model, "no daemon answers on 127.0.0.1:10511".to_owned())
+}
+
 /// A proof in which a counter is right, one is declared as incomplete, one is unknown and one is wrong.
 pub(crate) fn proof() -> Proof {
     let row = |step, counter, seen, agreement| Row { step, counter, expected: 7, seen, agreement };
     let overflow = "SYNs meet a full accept queue";
     Proof {
+        seconds: 1.9,
         rows: vec![
             row("accepted", "established", Some(7), Agreement::Exact),
             row(overflow, "syn_received", None, Agreement::NotMeasured),

@@ -100,6 +100,10 @@ fn bpf_and_perfmon_without_sys_admin() {
         let seen = metrics.port(foreign.inode(), out_of_sight.address);
         assert_eq!(seen, PortNumbers::default(), "of a namespace that cannot be entered");
         assert_eq!(netns_total(&metrics, &foreign, "overflows"), None);
+        let readable = |netns: &Namespace| {
+            metrics.value("tcp_backlog_netns_readable", &[("netns", &netns.inode().to_string())])
+        };
+        assert_eq!([readable(host.namespace), readable(&foreign)], [Some(1), Some(0)]);
         let log = host.daemon.log().text();
         let explains = |line: &str| line.contains("\"WARN\"") && line.contains("CAP_SYS_ADMIN");
         assert!(log.lines().any(explains), "no warning names CAP_SYS_ADMIN");

@@ -325,7 +325,12 @@ fn the_host_has_what_it_shows_and_what_the_history_made_of_it() {
     let mut history = History::default();
     let mut read = |processed: Option<u32>| {
         let softnet = processed.map(|processed| vec![softnet(processed)]);
-        sample.host = HostSample { own_netns: Some(7), netdev_max_backlog: Some(1_000), softnet };
+        sample.host = HostSample {
+            own_netns: Some(7),
+            netdev_max_backlog: Some(1_000),
+            softnet,
+            ..HostSample::default()
+        };
         let findings = history.observe(&sample, &Coverage::EVERYTHING);
         Model::new(&sample, &plan(Accounting::KernelCounters, true), &findings).host
     };
@@ -334,4 +339,21 @@ fn the_host_has_what_it_shows_and_what_the_history_made_of_it() {
     assert_eq!((host.own_netns, host.netdev_max_backlog), (Some(7), Some(1_000)));
     assert_eq!(processed(read(None)), None);
     assert_eq!(processed(read(Some(4))), Some(4_294_967_300));
+}
+
+#[test]
+fn a_namespace_that_its_processes_hide_is_unreadable_once_the_hooks_have_seen_a_listener_in_it() {
+    let check = |hidden_processes: usize, expected: usize| {
+        let mut sample = sample();
+        let known = sample.namespaces.len();
+        sample.host.hidden_processes = hidden_processes;
+        let hooks = sample.hooks.as_mut().unwrap();
+        hooks.sockets.iter_mut().for_each(|socket| socket.port.netns = 77);
+        let model = Model::new(&sample, &plan(Accounting::SocketDrops, false), &findings());
+        let hidden: Vec<_> = model.namespaces.iter().filter(|one| one.netns == 77).collect();
+        assert_eq!((model.namespaces.len(), hidden.len()), (known + expected, expected));
+        assert!(hidden.iter().all(|one| one.error.is_some() && one.listen_drops.is_none()));
+    };
+    check(0, 0);
+    check(3, 1);
 }

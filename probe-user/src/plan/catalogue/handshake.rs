@@ -62,7 +62,7 @@ pub(super) const SYN_QUEUED: Hook = Hook {
     measures: "SYNs put in the SYN queue",
     wanted: Wanted::ByFunctions,
     ways: &[
-        Way { variant: Variant::Trampoline, places: &[], needs: &[OtherCpus] },
+        Way { variant: Variant::Derived, places: &[], needs: &[OtherCpus] },
         Way {
             variant: Variant::Trampoline,
             places: &[
