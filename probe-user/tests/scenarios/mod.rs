@@ -12,6 +12,7 @@ pub(crate) mod accept_waits;
 pub(crate) mod advice;
 pub(crate) mod attached;
 pub(crate) mod backlogs;
+pub(crate) mod coming_and_going;
 pub(crate) mod cycles;
 pub(crate) mod episodes;
 pub(crate) mod identity;
@@ -124,7 +125,7 @@ macro_rules! scenarios {
 /// Every scenario that can be carried out under every plan. Those that take longest come first.
 pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     attached::every_hook_says_how_it_is_attached,
-    load::ten_thousand_listeners_that_come_and_go,
+    coming_and_going::ten_thousand_listeners_that_come_and_go,
     load::many_handshakes_of_several_listeners_with_pauses,
     restart::a_daemon_that_is_killed_in_a_flood_has_lost_no_count,
     restart::totals_go_on_with_other_hooks,
