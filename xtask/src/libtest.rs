@@ -17,7 +17,10 @@ pub(crate) const HANDSHAKES_VARIABLE: &str = "TCP_BACKLOG_PROBE_HANDSHAKES";
 pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// Left out, although they could have run.
     pub(crate) skipped: u64,
+    /// Of something that the kernel lacks, as they said themselves.
+    pub(crate) unsupported: u64,
 }
 
 impl AddAssign for Counts {
@@ -25,12 +28,17 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.unsupported += other.unsupported;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)?;
+        if self.unsupported > 0 {
+            write!(formatter, ", {} of what the kernel lacks", self.unsupported)?;
+        }
+        Ok(())
     }
 }
 
@@ -40,6 +48,8 @@ pub(crate) struct Follower {
     counts: Counts,
     /// A binary said how many tests it will run, and not yet how it went.
     unfinished: bool,
+    /// Tests of that binary that said what the kernel lacks: among those that it calls ignored.
+    unsupported: u64,
     failures: Finder,
 }
 
@@ -86,7 +96,11 @@ impl Follower {
         if is_start(line) {
             self.close();
             self.unfinished = true;
-        } else if let Some(counts) = result_in(line) {
+        } else if let Some(Outcome::Unsupported(_)) = outcome_in(line).map(|(_, outcome)| outcome) {
+            self.unsupported += 1;
+        } else if let Some(mut counts) = result_in(line) {
+            counts.unsupported = std::mem::take(&mut self.unsupported).min(counts.skipped);
+            counts.skipped -= counts.unsupported;
             self.counts += counts;
             self.unfinished = false;
         }
@@ -94,6 +108,7 @@ impl Follower {
 
     /// A binary that ended without its result line was killed or crashed: that is a failure.
     fn close(&mut self) {
+        self.unsupported = 0;
         if std::mem::take(&mut self.unfinished) {
             self.counts.failed += 1;
         }
@@ -104,6 +119,26 @@ impl Follower {
         self.close();
         Results { counts: self.counts, failures: self.failures.found }
     }
+}
+
+/// How one test went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome<'a> {
+    Passed,
+    Failed,
+    /// The kernel lacks this.
+    Unsupported(&'a str),
+}
+
+/// `test module::name ... ok`, `FAILED` or `ignored (what the kernel lacks)`. Rust's own harness knows no such reason.
+pub(crate) fn outcome_in(line: &str) -> Option<(&str, Outcome<'_>)> {
+    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let outcome = match outcome.trim() {
+        "ok" => Outcome::Passed,
+        "FAILED" => Outcome::Failed,
+        other => Outcome::Unsupported(other.strip_prefix("ignored (")?.strip_suffix(')')?),
+    };
+    Some((name.trim_end(), outcome))
 }
 
 /// `running 3 tests`
@@ -120,7 +155,8 @@ fn result_in(line: &str) -> Option<Counts> {
         let item = numbers.split("; ").find_map(|item| item.trim().strip_suffix(name))?;
         item.trim().parse().ok()
     };
-    Some(Counts { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+    let (passed, failed, skipped) = (number("passed")?, number("failed")?, number("ignored")?);
+    Some(Counts { passed, failed, skipped, unsupported: 0 })
 }
 
 #[cfg(test)]
@@ -139,15 +175,26 @@ mod tests {
             test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.00s\n\
             running 1 test\n\
             test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
-        assert_eq!(follow(output), Counts { passed: 2, failed: 1, skipped: 1 });
+        assert_eq!(follow(output), Counts { passed: 2, failed: 1, skipped: 1, unsupported: 0 });
         assert_eq!(follow(output).to_string(), "2 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_no_skip() {
+        let output = "running 3 tests\ntest a::b    ... ignored (no Multipath TCP)\ntest c ... ignored\n\
+            test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured; 4 filtered out; finished in 0.00s\n";
+        assert_eq!(follow(output), Counts { passed: 1, failed: 0, skipped: 1, unsupported: 1 });
+        assert_eq!(follow(output).to_string(), "1 passed, 0 failed, 1 skipped, 1 of what the kernel lacks");
+        let (name, outcome) = outcome_in("test a::b    ... ignored (no Multipath TCP)").unwrap();
+        assert_eq!((name, outcome), ("a::b", Outcome::Unsupported("no Multipath TCP")));
+        assert_eq!(outcome_in("test c ... ignored"), None);
     }
 
     #[test]
     fn a_binary_without_a_result_has_failed() {
         let output = "running 3 tests\ntest a ... ok\nrunning 0 tests\n\
             test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
-        assert_eq!(follow(output), Counts { passed: 0, failed: 1, skipped: 0 });
+        assert_eq!(follow(output), Counts { failed: 1, ..Counts::default() });
     }
 
     #[test]

@@ -20,8 +20,8 @@ use rustix::event::Timespec;
 pub use self::ledger::{Handshake, HandshakeId, Ledger};
 use self::sockets::{PACKET_BYTES, Pair, wait_for_packets};
 use super::{
-    network::{CLIENT_ADDRESSES, NetworkError, PrivateNetwork, client_address},
-    wire::{Segment, WireError},
+    network::{CLIENT_ADDRESSES, NetworkError, PrivateNetwork, STRANDED, client_address},
+    wire::{Segment, Unreachable, WireError},
 };
 
 /// What fits into an Ethernet frame.
@@ -144,12 +144,36 @@ impl Client {
     /// When it cannot be sent.
     pub fn syn(&mut self, server: SocketAddr) -> Result<HandshakeId, ClientError> {
         let handshake = self.next_handshake(server)?;
-        self.send(&syn(&handshake))?;
+        self.begin(handshake, &[])
+    }
+
+    /// The same with data in the SYN, as TCP Fast Open has it, and without a cookie.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn syn_with_data(&mut self, server: SocketAddr, bytes: &[u8]) -> Result<HandshakeId, ClientError> {
+        let mut handshake = self.next_handshake(server)?;
+        handshake.syn_data = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.begin(handshake, bytes)
+    }
+
+    /// The same from the address to which [`PrivateNetwork::strand`] takes the routes away.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn syn_of_stranded(&mut self, server: SocketAddr) -> Result<HandshakeId, ClientError> {
+        let mut handshake = self.next_handshake(server)?;
+        handshake.client.set_ip(client_address(server.ip(), STRANDED));
+        self.begin(handshake, &[])
+    }
+
+    fn begin(&mut self, handshake: Handshake, data: &[u8]) -> Result<HandshakeId, ClientError> {
+        self.send(&Segment { payload: data.to_vec(), ..syn(&handshake) })?;
         self.ledger.syns_sent += 1;
         Ok(self.ledger.begin(handshake))
     }
 
-    /// Sends the SYN of a handshake again, as a client that had no answer.
+    /// Sends the SYN of a handshake again, as a client that had no answer; without data.
     ///
     /// # Errors
     /// When it cannot be sent.
@@ -236,6 +260,31 @@ impl Client {
         Ok(self.ledger.begin(handshake))
     }
 
+    /// Sends an ICMP error for a handshake's SYN-ACK, as if that had not come to the client. `beside`: so far from
+    /// the SYN-ACK's sequence number is the one that is quoted.
+    ///
+    /// # Errors
+    /// When there was no SYN-ACK, or it cannot be sent.
+    pub fn icmp_error(
+        &mut self,
+        id: HandshakeId,
+        error: Unreachable,
+        beside: u32,
+    ) -> Result<(), ClientError> {
+        let handshake = self.handshake(id)?;
+        let acknowledgement = last_ack(handshake)?.acknowledgement.unwrap_or_default();
+        let synack = Segment {
+            sequence: acknowledgement.wrapping_sub(1).wrapping_add(beside),
+            acknowledgement: Some(after_syn(handshake).sequence),
+            syn: true,
+            ..Segment::between(handshake.server, handshake.client)
+        };
+        let (server, packet) = (handshake.server, error.answer_to(&synack)?);
+        self.send_packet(server, &packet)?;
+        self.ledger.errors_sent += 1;
+        Ok(())
+    }
+
     /// Takes in everything that has arrived, without waiting.
     ///
     /// # Errors
@@ -291,17 +340,19 @@ impl Client {
     }
 
     fn send(&mut self, segment: &Segment) -> Result<(), ClientError> {
+        self.send_packet(segment.destination, &segment.to_packet()?)
+    }
+
+    fn send_packet(&mut self, server: SocketAddr, packet: &[u8]) -> Result<(), ClientError> {
         // Before and not after: the answer to a SYN has no account to go to until its sender opens one.
         if self.sends.is_multiple_of(SENDS_BETWEEN_RECEPTIONS) {
             self.receive()?;
         }
-        let server = segment.destination;
         let pair = match server {
             SocketAddr::V4(_) => &self.ipv4,
             SocketAddr::V6(_) => self.ipv6.as_ref().ok_or(ClientError::NoIpv6 { server })?,
         };
-        let packet = segment.to_packet()?;
-        pair.send(&packet, server.ip()).map_err(|cause| ClientError::Send { server, cause })?;
+        pair.send(packet, server.ip()).map_err(|cause| ClientError::Send { server, cause })?;
         self.sends = self.sends.wrapping_add(1);
         Ok(())
     }
@@ -325,9 +376,9 @@ fn syn(handshake: &Handshake) -> Segment {
     }
 }
 
-/// A segment that comes after the SYN, with nothing set yet.
+/// A segment that comes after the SYN and what the server took with it, with nothing set yet.
 fn after_syn(handshake: &Handshake) -> Segment {
-    let sequence = handshake.sequence.wrapping_add(1);
+    let sequence = handshake.sequence.wrapping_add(1).wrapping_add(handshake.data_taken);
     Segment { sequence, ..Segment::between(handshake.client, handshake.server) }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Shortfall {
     Overflows,
     /// Drops that no port could be charged with.
     Drops,
+    /// The same, and those that come with an ICMP error: no condition tells of them.
+    DropsAndErrors,
     /// Events that met a program which was running already.
     Skipped,
 }
@@ -31,6 +33,14 @@ const fn counter(name: &'static str, of: fn(&Port) -> Option<u64>) -> PortCounte
 
 pub(super) const SYN_RECEIVED: PortCounter = counter("syn_received", |port| port.handshakes.syn_received);
 pub(super) const SYN_QUEUED: PortCounter = counter("syn_queued", |port| port.handshakes.syn_queued);
+pub(super) const SYN_QUEUE_FULL_COOKIES: PortCounter =
+    counter("syn_queue_full_cookies", |port| port.handshakes.syn_queue_full_cookies);
+pub(super) const SYNACK_RETRANSMITS: PortCounter = PortCounter {
+    shortfall: Shortfall::Skipped,
+    ..counter("synack_retransmits", |port| port.handshakes.synack_retransmits)
+};
+pub(super) const LAST_ACK_RECEIVED: PortCounter =
+    counter("last_ack_received", |port| port.handshakes.last_ack_received);
 pub(super) const ESTABLISHED: PortCounter = PortCounter {
     shortfall: Shortfall::Skipped,
     ..counter("established", |port| port.handshakes.established)
@@ -43,6 +53,9 @@ pub(super) const DROPS: PortCounter = PortCounter {
     shortfall: Shortfall::Drops,
     ..counter("listen_drops", |port| port.handshakes.listen_drops)
 };
+/// Where ICMP errors are among them.
+pub(super) const DROPS_AND_ERRORS: PortCounter =
+    PortCounter { shortfall: Shortfall::DropsAndErrors, ..DROPS };
 pub(super) const SYN_ACCEPT_QUEUE_FULL: PortCounter =
     counter("syn_dropped, accept queue full", |port| port.handshakes.syn_dropped.accept_queue_full);
 pub(super) const SYN_QUEUE_FULL: PortCounter =
@@ -53,6 +66,10 @@ pub(super) const SYN_BACKLOG_RESERVE: PortCounter =
     counter("syn_dropped, tcp_max_syn_backlog", |port| port.handshakes.syn_dropped.syn_backlog_reserve);
 pub(super) const ACK_ACCEPT_QUEUE_FULL: PortCounter =
     counter("last_ack_refused, accept queue full", |port| port.handshakes.last_ack_refused.accept_queue_full);
+pub(super) const ACK_OTHER: PortCounter =
+    counter("last_ack_refused, other", |port| port.handshakes.last_ack_refused.other);
+pub(super) const REQUEST_ERRORS: PortCounter =
+    counter("request_errors", |port| port.handshakes.request_errors);
 pub(super) const CONNECTIONS_REFUSED: PortCounter =
     counter("connections_refused", |port| port.handshakes.connections_refused);
 pub(super) const COOKIES_SENT: PortCounter =

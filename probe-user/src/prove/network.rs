@@ -37,6 +37,8 @@ const NETWORK_V4: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 0), 24);
 const NETWORK_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0), 64);
 /// How many addresses clients have, of each version of IP.
 pub(super) const CLIENT_ADDRESSES: u8 = 4;
+/// One address more, of the client that [`PrivateNetwork::strand`] cuts off.
+pub(super) const STRANDED: u8 = CLIENT_ADDRESSES;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -169,6 +171,22 @@ impl PrivateNetwork {
         })?
     }
 
+    /// Takes the routes to one address away, of each version of IP, or gives them back: what a client sends from there
+    /// ([`super::Client::syn_of_stranded`]) comes to its server, which can answer nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn strand(&self, stranded: bool) -> Result<(), NetworkError> {
+        let has_ipv6 = self.without_ipv6.is_none();
+        self.run(move || {
+            let mut rtnetlink = Rtnetlink::open()?;
+            if let IpAddr::V4(address) = client_address(Ipv4Addr::LOCALHOST.into(), STRANDED) {
+                rtnetlink.refuse_ipv4(address, stranded)?;
+            }
+            if has_ipv6 { rtnetlink.refuse_ipv6(client_ipv6(STRANDED), stranded) } else { Ok(()) }
+        })?
+    }
+
     /// The counter that makes handshakes different.
     pub(super) fn handshakes(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.handshakes)
@@ -186,7 +204,7 @@ impl Drop for PrivateNetwork {
     }
 }
 
-/// One of the addresses that clients have; `index` counts from 0 to [`CLIENT_ADDRESSES`].
+/// One of the addresses that clients have; `index` counts from 0 to [`STRANDED`].
 pub(super) fn client_address(like: IpAddr, index: u8) -> IpAddr {
     match like {
         IpAddr::V4(_) => {
@@ -223,7 +241,7 @@ fn set_up() -> Result<(u32, Option<String>), NetworkError> {
 fn set_up_ipv6(rtnetlink: &mut Rtnetlink) -> Result<(), NetworkError> {
     let (network, prefix) = NETWORK_V6;
     rtnetlink.route_ipv6(network, prefix)?;
-    (0..CLIENT_ADDRESSES).try_for_each(|index| rtnetlink.neighbour(client_ipv6(index)))
+    (0..=STRANDED).try_for_each(|index| rtnetlink.neighbour(client_ipv6(index)))
 }
 
 /// What a panic said.
@@ -239,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_client_has_an_address_in_the_routed_networks() {
-        for index in 0..CLIENT_ADDRESSES {
+        for index in 0..=STRANDED {
             let IpAddr::V4(v4) = client_address(Ipv4Addr::LOCALHOST.into(), index) else { panic!("IPv4") };
             assert_eq!(v4.octets()[..3], NETWORK_V4.0.octets()[..3]);
             assert_eq!(v4.octets()[3], index + 1);

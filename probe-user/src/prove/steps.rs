@@ -1,13 +1,19 @@
 //! The ways in which connections are lost, one after the other, each on a listener of its own.
+mod cookies;
+mod fast_open;
+mod request_errors;
+mod stranded;
+mod synacks;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     HandshakeId, Ledger, Listener,
     counters::{
         ABORTED, ACCEPT_QUEUE_HIGHEST, ACCEPT_WAITS, ACCEPTED, ACK_ACCEPT_QUEUE_FULL, BACKLOG_REQUESTED,
-        CLOSED_UNACCEPTED, CONNECTIONS_REFUSED, COOKIES_FAILED, COOKIES_RECEIVED, COOKIES_SENT, DROPS,
-        ESTABLISHED, EXPIRED, OVERFLOWS, PortCounter, SYN_ACCEPT_QUEUE_FULL, SYN_BACKLOG_RESERVE, SYN_OTHER,
-        SYN_QUEUE_FULL, SYN_QUEUED, SYN_RECEIVED,
+        CLOSED_UNACCEPTED, CONNECTIONS_REFUSED, DROPS, ESTABLISHED, EXPIRED, LAST_ACK_RECEIVED, OVERFLOWS,
+        PortCounter, SYN_ACCEPT_QUEUE_FULL, SYN_BACKLOG_RESERVE, SYN_OTHER, SYN_QUEUE_FULL, SYN_QUEUED,
+        SYN_RECEIVED,
     },
     exercise::{Exercise, PATIENCE, ProveError},
 };
@@ -27,9 +33,26 @@ pub(super) const STEPS: &[(&str, StepFunction)] = &[
     }),
     ("SYNs to a broadcast address", syns_to_a_broadcast_address),
     ("last ACKs meet a full accept queue with tcp_abort_on_overflow", last_acks_are_aborted),
-    ("SYN cookies", syn_cookies),
+    ("SYN cookies", cookies::come_back),
+    ("SYN cookies come back to a full accept queue", |exercise| {
+        cookies::meet_a_full_accept_queue(exercise, IPV4)
+    }),
+    ("the same by IPv6", |exercise| cookies::meet_a_full_accept_queue(exercise, IPV6)),
+    ("the same by IPv4 to a dual-stack listener", |exercise| {
+        cookies::meet_a_full_accept_queue(exercise, BOTH)
+    }),
     ("a full SYN queue without cookies", a_full_syn_queue),
     ("tcp_max_syn_backlog without cookies", the_reserve_of_tcp_max_syn_backlog),
+    ("SYN-ACKs are sent again", synacks::are_sent_again),
+    ("ICMP errors end requests", |exercise| request_errors::end_requests(exercise, IPV4)),
+    ("the same by IPv6", |exercise| request_errors::end_requests(exercise, IPV6)),
+    ("the same by IPv4 to a dual-stack listener", |exercise| request_errors::end_requests(exercise, BOTH)),
+    ("SYNs of a client that no route leads to", |exercise| stranded::syns(exercise, IPV4)),
+    ("the same by IPv6", |exercise| stranded::syns(exercise, IPV6)),
+    ("last ACKs of a client that no route leads to", |exercise| stranded::last_acks(exercise, IPV4)),
+    ("the same by IPv6", |exercise| stranded::last_acks(exercise, IPV6)),
+    ("TCP Fast Open and full queues", |exercise| fast_open::meets_full_queues(exercise, IPV4)),
+    ("the same by IPv6", |exercise| fast_open::meets_full_queues(exercise, IPV6)),
     ("requests expire", requests_expire),
     ("closed with connections unaccepted", closed_unaccepted),
 ];
@@ -68,6 +91,7 @@ fn accepted(exercise: &mut Exercise) -> Result<(), ProveError> {
         &[
             (SYN_RECEIVED, 4),
             (SYN_QUEUED, 4),
+            (LAST_ACK_RECEIVED, 4),
             (ESTABLISHED, 4),
             (ACCEPTED, 4),
             (ACCEPT_WAITS, 4),
@@ -129,6 +153,7 @@ fn last_acks_meet_a_full_accept_queue(exercise: &mut Exercise, way: Way) -> Resu
         &[
             (SYN_RECEIVED, fit + u64::from(LATE)),
             (SYN_QUEUED, fit + u64::from(LATE)),
+            (LAST_ACK_RECEIVED, fit + refused),
             (ESTABLISHED, fit),
             (OVERFLOWS, refused),
             (ACK_ACCEPT_QUEUE_FULL, refused),
@@ -189,36 +214,6 @@ fn last_acks_are_aborted(exercise: &mut Exercise) -> Result<(), ProveError> {
         ],
     );
     exercise.keep(listener, vec![]);
-    Ok(())
-}
-
-fn syn_cookies(exercise: &mut Exercise) -> Result<(), ProveError> {
-    const CLIENTS: u32 = 6;
-    const STRAYS: u32 = 2;
-    // Every SYN is answered with a cookie.
-    exercise.network.set_sysctl("ipv4.tcp_syncookies", 2)?;
-    let listener = exercise.listen(LOCALHOST, 8)?;
-    exercise.establish(listener.address(), CLIENTS)?;
-    let connections = exercise.accept(&listener, CLIENTS)?;
-    let resets = exercise.client.ledger().resets_received + u64::from(STRAYS);
-    for _ in 0..STRAYS {
-        exercise.client.bad_cookie_ack(listener.address())?;
-    }
-    exercise.client.wait("every stray is reset", PATIENCE, |ledger| ledger.resets_received >= resets)?;
-    let clients = u64::from(CLIENTS);
-    exercise.demand(
-        &listener,
-        &[
-            (SYN_RECEIVED, clients),
-            (SYN_QUEUED, 0),
-            (COOKIES_SENT, clients),
-            (COOKIES_RECEIVED, clients),
-            (COOKIES_FAILED, u64::from(STRAYS)),
-            (ESTABLISHED, clients),
-            (DROPS, 0),
-        ],
-    );
-    exercise.keep(listener, connections);
     Ok(())
 }
 
@@ -284,7 +279,6 @@ fn reset_answered(exercise: &mut Exercise, ids: &[HandshakeId]) -> Result<(), Pr
 
 fn requests_expire(exercise: &mut Exercise) -> Result<(), ProveError> {
     const CLIENTS: u32 = 3;
-    exercise.network.set_sysctl("ipv4.tcp_syncookies", 1)?;
     // The first timeout, after a second, is the last.
     exercise.network.set_sysctl("ipv4.tcp_synack_retries", 0)?;
     let listener = exercise.listen(LOCALHOST, 8)?;

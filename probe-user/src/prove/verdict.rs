@@ -1,10 +1,13 @@
 //! What was expected and what was seen, counter by counter: the pure part of the proof.
 use serde::Serialize;
 
-use super::{counters::Shortfall, exercise::Expectation};
+use super::{
+    counters::{REQUEST_ERRORS, Shortfall},
+    exercise::Expectation,
+};
 use crate::{
     model::{Model, Port, audit::AuditedCounter},
-    plan::outcome::Variant,
+    plan::outcome::{Accounting, Variant},
     sample::{LOSS_PROGRAM_SKIPPED, NetstatSample},
 };
 
@@ -61,12 +64,12 @@ impl Proof {
         model: &Model,
         netns: u32,
     ) -> Self {
-        let declared = Declared::of(model, netns);
+        let declared = Declared::of(expectations, model, netns);
         let of_ports = expectations.iter().map(|expectation| of_port(expectation, model, netns, &declared));
         let of_kernel = AuditedCounter::ALL.into_iter().map(|counter| {
             let shortfall = match counter {
                 AuditedCounter::ListenOverflows => Shortfall::Overflows,
-                AuditedCounter::ListenDrops => Shortfall::Drops,
+                AuditedCounter::ListenDrops => Shortfall::DropsAndErrors,
                 _ => Shortfall::None,
             };
             let seen = sum_of_ports(counter, model, netns);
@@ -81,17 +84,23 @@ impl Proof {
 struct Declared {
     overflows: u64,
     drops: u64,
+    /// Requests that ICMP errors ended, where the accounting does not see them (docs/COMPATIBILITY.md).
+    errors: u64,
     skipped: u64,
     /// A skipped program may have been any one: the plan stands on kprobes.
     of_kprobes: bool,
 }
 
 impl Declared {
-    fn of(model: &Model, netns: u32) -> Self {
+    fn of(expectations: &[Expectation], model: &Model, netns: u32) -> Self {
+        let is_of_errors = |expectation: &&Expectation| expectation.counter.name == REQUEST_ERRORS.name;
+        let errors = expectations.iter().filter(is_of_errors).map(|expectation| expectation.count).sum();
+        let by_conditions = model.plan.coverage.accounting == Accounting::Conditions;
         let namespace = model.namespaces.iter().find(|namespace| namespace.netns == netns);
         Self {
             overflows: namespace.and_then(|namespace| namespace.unattributed_overflows).unwrap_or(0),
             drops: namespace.and_then(|namespace| namespace.unattributed_drops).unwrap_or(0),
+            errors: if by_conditions { errors } else { 0 },
             skipped: model.losses.get(LOSS_PROGRAM_SKIPPED).copied().unwrap_or(0),
             of_kprobes: model.plan.hooks.iter().any(|hook| hook.variant == Some(Variant::Kprobe)),
         }
@@ -99,10 +108,12 @@ impl Declared {
 
     const fn most(&self, shortfall: Shortfall) -> u64 {
         match shortfall {
+            Shortfall::DropsAndErrors if self.of_kprobes => self.skipped + self.errors,
             _ if self.of_kprobes => self.skipped,
             Shortfall::None => 0,
             Shortfall::Overflows => self.overflows,
             Shortfall::Drops => self.drops,
+            Shortfall::DropsAndErrors => self.drops + self.errors,
             Shortfall::Skipped => self.skipped,
         }
     }

@@ -1,9 +1,13 @@
 //! TCP segments as bytes: built and parsed, nothing else. No segment is sent or received here.
+mod icmp;
+
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
     NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TcpOptionElement, TcpSlice, TransportSlice,
 };
+
+pub use self::icmp::Unreachable;
 
 /// As much as a window says without scaling: a client never makes the server wait.
 const WINDOW: u16 = u16::MAX;

@@ -11,6 +11,9 @@ mod scenarios;
 #[path = "../scenarios/degraded.rs"]
 mod degraded;
 
+#[path = "../scenarios/kernel_memory.rs"]
+mod kernel_memory;
+
 #[path = "../scenarios/reused_memory.rs"]
 mod reused_memory;
 
@@ -35,8 +38,13 @@ const BY_CONDITIONS: &[Scenario] = scenarios![
 ];
 
 /// Those that no other may disturb.
-const OF_ITS_OWN: &[Scenario] =
-    &[("a_namespace_in_the_memory_of_a_dead_one", reused_memory::a_namespace_in_the_memory_of_a_dead_one)];
+const OF_ITS_OWN: &[Scenario] = &[
+    ("a_namespace_in_the_memory_of_a_dead_one", reused_memory::a_namespace_in_the_memory_of_a_dead_one),
+    (
+        "listeners_that_come_and_go_leave_no_kernel_memory",
+        kernel_memory::listeners_that_come_and_go_leave_no_kernel_memory,
+    ),
+];
 
 const PLANS: [&str; 3] = ["trampoline", "kprobe", "tracepoint"];
 

@@ -192,7 +192,7 @@ pub(crate) fn a_syn_queue_that_is_full_is_told(setup: &Setup) {
     network.set_sysctl("ipv4.tcp_syncookies", 0);
     let (_dropping, dropping) = network.listen((IPV4, 0).into(), 8);
     let (_quiet, quiet) = network.listen((IPV4, 0).into(), 8);
-    network.spike(dropping, 30);
+    network.client().spike(dropping, 30);
     let full = wait_until("SYNs are dropped", || {
         let verdicts = on(&daemon, &network, dropping);
         let full = verdicts.title("syn_queue_full", "losing").map(|_| true);
@@ -202,7 +202,7 @@ pub(crate) fn a_syn_queue_that_is_full_is_told(setup: &Setup) {
     if full {
         network.set_sysctl("ipv4.tcp_syncookies", 1);
         let (_answering, answering) = network.listen((IPV4, 0).into(), 8);
-        network.spike(answering, 30);
+        network.client().spike(answering, 30);
         wait_for_verdict("syn_queue_full", "warning", || on(&daemon, &network, answering));
     }
 }
@@ -217,8 +217,8 @@ pub(crate) fn synacks_that_nobody_answers_are_told(setup: &Setup) {
     let mut network = HalfOpen::new();
     let (_deaf, deaf) = network.listen((IPV4, 0).into(), 64);
     let (_well, well) = network.listen((IPV4, 0).into(), 64);
-    network.syns(deaf, 25);
-    network.establish(well, 5);
+    network.client().syns(deaf, 25);
+    network.client().establish(well, 5);
     wait_for_verdict("synacks_retransmitted", "warning", || on(&daemon, &network, deaf));
     on(&daemon, &network, well).lack("synacks_retransmitted").expect("silence");
 }
@@ -229,7 +229,7 @@ pub(crate) fn drops_for_no_queue_are_told(setup: &Setup) {
     let mut network = HalfOpen::new();
     let (_listener, address) = network.listen((Ipv4Addr::UNSPECIFIED, 0).into(), 8);
     let broadcast = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255));
-    network.spike(SocketAddr::new(broadcast, address.port()), 3);
+    network.client().spike(SocketAddr::new(broadcast, address.port()), 3);
     wait_until("drops", || {
         let verdicts = on(&daemon, &network, address);
         let title =

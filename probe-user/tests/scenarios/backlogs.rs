@@ -8,6 +8,7 @@ use super::{
     support::{
         io_uring::listen_by_io_uring,
         sockets::{IPV4, Listener},
+        trials::lacks,
         wait::{ensure, wait_until},
     },
 };
@@ -89,12 +90,9 @@ pub(crate) fn a_backlog_that_io_uring_asked_for(setup: &Setup) {
     let bench = Bench::new(setup);
     bench.namespace.set_sysctl("core.somaxconn", 128);
     let socket = Listener::bound(&bench.namespace, IPV4);
-    let Some(result) = listen_by_io_uring(&socket, 10_000) else {
-        return;
-    };
+    let result = listen_by_io_uring(&socket, 10_000).unwrap_or_else(|| lacks("io_uring for us"));
     if result == -libc::EINVAL {
-        // No such operation.
-        return;
+        lacks("IORING_OP_LISTEN");
     }
     assert_eq!(result, 0, "listen by io_uring");
     let listener = Listener::listening(socket, 10_000);

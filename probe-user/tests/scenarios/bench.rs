@@ -240,6 +240,24 @@ impl Moment {
             .map_err(|failure| format!("{address}: {failure}"))
     }
 
+    /// So many connections of the port were refused, each of them once, where that is counted.
+    pub(crate) fn expect_refused(&self, address: SocketAddr, connections: u64) -> Result<(), String> {
+        let seen = self.of_port(address, "connections_refused_total");
+        let missing = connections.checked_sub(seen.unwrap_or_default());
+        let allowed = if self.full { self.skipped.of_functions() } else { connections };
+        let right = seen.is_some() == self.full && missing.is_some_and(|missing| missing <= allowed);
+        ensure(right, || format!("{address}: {seen:?} connections refused, expected {connections}"))
+    }
+
+    /// One counter of a port, by its cause.
+    pub(crate) fn of_cause(&self, address: SocketAddr, name: &str, cause: &str) -> Option<u64> {
+        let (netns, port) = (self.netns.to_string(), address.port().to_string());
+        let address = address.ip().to_string();
+        let labels = [("netns", &netns), ("address", &address), ("port", &port)];
+        let labels = labels.map(|(label, value)| (label, value.as_str()));
+        self.metrics.value(&format!("tcp_backlog_{name}"), &[&labels[..], &[("cause", cause)]].concat())
+    }
+
     /// One more counter of a port.
     pub(crate) fn of_port(&self, address: SocketAddr, name: &str) -> Option<u64> {
         self.metrics.of_port(self.netns, address, name)

@@ -1,5 +1,5 @@
-//! Whose counts are whose: members of a group, connections that move, and protocols above TCP.
-use std::net::{Ipv4Addr, SocketAddr};
+//! Whose counts are whose: members of a group, connections that move, and those that are open before they are finished.
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
@@ -9,8 +9,7 @@ use super::{
     expected::Expected,
     support::{
         kernel_counters::KernelCounters,
-        multipath::join_from,
-        sockets::{Client, IPV4, Listener, connect_in_turn},
+        sockets::{Client, IPV4, Listener},
         wait::{ensure, wait_until},
     },
 };
@@ -50,10 +49,7 @@ pub(crate) fn members_of_a_group_are_told_apart(setup: &Setup) {
 /// A connection that moves to another listener as its own one is closed was established once.
 pub(crate) fn connections_that_move_to_another_listener_are_counted_once(setup: &Setup) {
     let bench = Bench::new(setup);
-    if !bench.namespace.has_sysctl("ipv4.tcp_migrate_req") {
-        return;
-    }
-    bench.namespace.set_sysctl("ipv4.tcp_migrate_req", 1);
+    bench.namespace.set_sysctl_if_any("ipv4.tcp_migrate_req", 1);
     close_one_of_a_group(&bench, true);
 }
 
@@ -124,65 +120,6 @@ fn of_group(moment: &Moment, established: u64) -> Expected {
         overflows_syn: moment.kernel.listen_overflows,
         ..Expected::default()
     }
-}
-
-/// A listener of Multipath TCP is a TCP listener below, where its queues are.
-pub(crate) fn a_multipath_listener_that_overflows(setup: &Setup) {
-    let bench = Bench::new(setup);
-    let Some(listener) = Listener::open_multipath(&bench.namespace, IPV4, BACKLOG) else { return };
-    let clients = connect_in_turn(&bench.namespace, &listener, listener.address, CLIENTS);
-    let refused = CLIENTS - listener.capacity();
-    bench.wait_for("an overflow", |kernel| kernel.listen_overflows >= refused);
-    bench.compare("an overflow of a multipath listener", |moment| {
-        let expected = Expected {
-            syn_received: CLIENTS + moment.kernel.syn_retransmits,
-            syn_queued: listener.capacity(),
-            established: listener.capacity(),
-            overflows_syn: moment.kernel.listen_overflows,
-            ..Expected::default()
-        };
-        moment.expect(listener.address, expected)
-    });
-    drop(clients);
-}
-
-/// The second subflow of a connection makes a handshake with the listener, and nobody accepts it.
-pub(crate) fn subflows_that_join_a_connection_come_into_no_queue(setup: &Setup) {
-    const CONNECTIONS: u64 = 3;
-    let bench = Bench::new(setup);
-    let Some(listener) = Listener::open_multipath(&bench.namespace, IPV4, 16) else { return };
-    join_from(&bench.namespace, Ipv4Addr::new(127, 0, 0, 2));
-    let connections: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let client = Client::connect_multipath(&bench.namespace, listener.address);
-            let accepted = listener.accept();
-            // The path manager waits for the first acknowledgement of data.
-            client.send_byte();
-            (client, accepted)
-        })
-        .collect();
-    wait_until("a second subflow of each", || {
-        let joined = bench.namespace.run(|| KernelCounters::named("MPTcpExt:MPJoinAckRx"));
-        ensure(joined == Some(CONNECTIONS), || format!("{joined:?} subflows have joined"))
-    });
-    bench.compare("subflows that joined", |moment| {
-        if !bench.full() {
-            return Ok(());
-        }
-        let port = moment.port(listener.address);
-        let allowed = moment.skipped.of_functions();
-        let is = |seen: Option<u64>, wanted: u64| {
-            seen.is_some_and(|seen| (wanted - allowed.min(wanted)..=wanted).contains(&seen))
-        };
-        let handshakes = 2 * CONNECTIONS;
-        let again = moment.client_syn_retransmits(&[port]);
-        let right = is(port.syn_received, handshakes + again)
-            && is(port.syn_queued, handshakes)
-            && is(port.last_ack_received, handshakes)
-            && is(port.established, CONNECTIONS);
-        ensure(right, || format!("{port:?} of {handshakes} handshakes"))
-    });
-    drop(connections);
 }
 
 /// A connection whose SYN carries data is in the accept queue before it was in any other.

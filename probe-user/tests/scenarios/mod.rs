@@ -12,12 +12,15 @@ pub(crate) mod accept_waits;
 pub(crate) mod advice;
 pub(crate) mod attached;
 pub(crate) mod backlogs;
+pub(crate) mod coming_and_going;
 pub(crate) mod cycles;
 pub(crate) mod episodes;
 pub(crate) mod identity;
 pub(crate) mod lifetimes;
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod migration;
+pub(crate) mod multipath;
 pub(crate) mod namespaces;
 pub(crate) mod overflow;
 pub(crate) mod owners;
@@ -122,7 +125,7 @@ macro_rules! scenarios {
 /// Every scenario that can be carried out under every plan. Those that take longest come first.
 pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     attached::every_hook_says_how_it_is_attached,
-    load::ten_thousand_listeners_that_come_and_go,
+    coming_and_going::ten_thousand_listeners_that_come_and_go,
     load::many_handshakes_of_several_listeners_with_pauses,
     restart::a_daemon_that_is_killed_in_a_flood_has_lost_no_count,
     restart::totals_go_on_with_other_hooks,
@@ -150,23 +153,32 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     accept_waits::more_connections_wait_than_there_is_room_for,
     queues::the_highest_syn_queue_is_told,
     accept_waits::connections_of_every_kind_are_accepted,
+    accept_waits::connections_to_a_multipath_listener_are_accepted,
     accept_waits::connections_that_move_keep_their_wait,
     queues::a_spike_recommends_what_it_would_have_needed,
     cycles::two_thousand_connections_are_counted_one_by_one,
     overflow::an_ipv4_listener_that_overflows,
     overflow::an_ipv6_listener_that_overflows,
     overflow::a_dual_stack_listener_that_overflows_is_counted_once,
+    overflow::a_listener_at_a_mapped_address_that_overflows,
     several_listeners::two_ports_that_overflow_at_once,
     several_listeners::four_listeners_that_share_a_port,
     identity::members_of_a_group_are_told_apart,
     identity::connections_that_move_to_another_listener_are_counted_once,
     identity::connections_that_cannot_move_are_reset_and_counted,
-    identity::a_multipath_listener_that_overflows,
-    identity::subflows_that_join_a_connection_come_into_no_queue,
+    migration::a_half_open_handshake_is_finished_by_another_member,
+    migration::a_half_open_handshake_moves_when_its_synack_is_sent_again,
+    migration::a_half_open_handshake_is_refused_by_another_member,
+    multipath::a_multipath_listener_that_overflows,
+    multipath::a_multipath_listener_that_overflows_by_ipv6,
+    multipath::last_acks_that_meet_a_full_multipath_listener,
+    multipath::last_acks_that_meet_a_full_multipath_listener_by_ipv6,
+    multipath::subflows_that_join_a_connection_come_into_no_queue,
     identity::fast_open_connections_are_established_by_their_syn,
     refused_last_ack::last_acks_that_meet_a_full_accept_queue,
     lifetimes::counts_outlive_a_listener,
     lifetimes::counts_outlive_a_listener_on_a_port_of_the_kernels_choice,
+    lifetimes::counts_go_on_where_a_port_is_opened_again_with_another_backlog,
     lifetimes::a_listener_that_is_older_than_the_daemon,
     namespaces::a_namespace_that_is_younger_than_the_daemon,
     namespaces::a_namespace_with_the_inode_number_of_a_dead_one,

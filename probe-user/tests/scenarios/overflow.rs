@@ -6,7 +6,7 @@ use super::{
     bench::{Bench, Moment},
     expected::Expected,
     support::{
-        sockets::{ANY_IPV6, IPV4, IPV6, Listener, connect_in_turn},
+        sockets::{ANY_IPV6, IPV4, IPV6, Listener, MAPPED_IPV4, connect_in_turn},
         wait::ensure,
     },
 };
@@ -25,6 +25,11 @@ pub(crate) fn an_ipv6_listener_that_overflows(setup: &Setup) {
 /// IPv4 handshakes of a listener on `::` pass through the functions of both protocols.
 pub(crate) fn a_dual_stack_listener_that_overflows_is_counted_once(setup: &Setup) {
     overflow(setup, ANY_IPV6, IPV4);
+}
+
+/// The socket is one for IPv6, its address one of IPv4: so the port is shown.
+pub(crate) fn a_listener_at_a_mapped_address_that_overflows(setup: &Setup) {
+    overflow(setup, MAPPED_IPV4, IPV4);
 }
 
 fn overflow(setup: &Setup, bound_to: IpAddr, connected_to: IpAddr) {

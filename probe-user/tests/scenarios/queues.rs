@@ -164,9 +164,9 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
     let (_quiet, in_peace) = network.listen((IPV4, 0).into(), 128);
     let spike = || {
         let (listener, address) = network.listen((IPV4, 0).into(), 128);
-        (0..CAPACITY / AT_ONCE).for_each(|_| network.establish(address, AT_ONCE));
+        (0..CAPACITY / AT_ONCE).for_each(|_| network.client().establish(address, AT_ONCE));
         let begun = Instant::now();
-        let refused = network.spike(address, SPIKE - CAPACITY);
+        let refused = network.client().spike(address, SPIKE - CAPACITY);
         // Those refused within a second of the first one wanted a place at once.
         let quick = begun.elapsed() < Duration::from_millis(900);
         quick.then_some((listener, address, refused)).ok_or_else(|| "not within a second".to_owned())
@@ -183,7 +183,7 @@ pub(crate) fn a_spike_recommends_what_it_would_have_needed(setup: &Setup) {
     });
     // However often they try, they stay the same connections.
     for _ in 0..3 {
-        network.again(&refused);
+        network.client().again(&refused);
     }
     wait_until("every connection once, every packet", || {
         let metrics = daemon.scrape();

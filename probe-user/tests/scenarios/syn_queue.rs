@@ -24,7 +24,7 @@ pub(crate) fn syns_that_a_full_syn_queue_drops_are_no_overflows(setup: &Setup) {
     bench.namespace.set_sysctl("ipv4.tcp_syncookies", 0);
     let (listener, clients) = fill_the_syn_queue(&bench, BACKLOG);
     bench.wait_for("the SYN queue is full", |kernel| kernel.syn_queue_full_drops > 0);
-    compare_drops(&bench, &listener);
+    compare_drops(&bench, &listener, "syn_queue_full");
     drop(clients);
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows(set
     bench.namespace.set_sysctl("ipv4.tcp_max_syn_backlog", 8);
     let (listener, clients) = fill_the_syn_queue(&bench, 64);
     bench.wait_for("the first three quarters are full", |kernel| kernel.listen_drops > 0);
-    compare_drops(&bench, &listener);
+    compare_drops(&bench, &listener, "syn_backlog_reserve");
     drop(clients);
 }
 
@@ -72,7 +72,8 @@ fn fill_the_syn_queue(bench: &Bench, backlog: u32) -> (Listener, Vec<Client>) {
     (listener, clients)
 }
 
-fn compare_drops(bench: &Bench, listener: &Listener) {
+/// Everything that is dropped is dropped for this cause.
+fn compare_drops(bench: &Bench, listener: &Listener, cause: &str) {
     bench.compare("drops by a full SYN queue", |moment| {
         let kernel = moment.kernel;
         ensure(kernel.listen_overflows == 0, || "this is another scenario".into())?;
@@ -83,7 +84,13 @@ fn compare_drops(bench: &Bench, listener: &Listener) {
             other_drops: kernel.listen_drops,
             ..Expected::default()
         };
-        moment.expect(listener.address, expected)
+        moment.expect(listener.address, expected)?;
+        let seen = moment.of_cause(listener.address, "syn_dropped_total", cause);
+        let missing = kernel.listen_drops.checked_sub(seen.unwrap_or_default());
+        let allowed = if bench.full() { moment.skipped.of_functions() } else { kernel.listen_drops };
+        ensure(seen.is_some() == bench.full() && missing.is_some_and(|missing| missing <= allowed), || {
+            format!("{seen:?} dropped for {cause}, the kernel has {kernel:?}")
+        })
     });
 }
 

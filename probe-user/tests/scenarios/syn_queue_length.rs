@@ -24,23 +24,23 @@ pub(crate) fn every_port_has_as_many_requests_as_the_kernel_lists(setup: &Setup)
     let ports = [ipv4, ipv6, dual];
     compare(&daemon, &network, &ports, [0, 0, 0]);
 
-    let of_ipv4 = network.syns(ipv4, 5);
+    let of_ipv4 = network.client().syns(ipv4, 5);
     compare(&daemon, &network, &ports, [5, 0, 0]);
-    network.syns(ipv6, 7);
-    network.syns(SocketAddr::new(IPV4, dual.port()), 3);
+    network.client().syns(ipv6, 7);
+    network.client().syns(SocketAddr::new(IPV4, dual.port()), 3);
     compare(&daemon, &network, &ports, [5, 7, 3]);
-    network.syns(SocketAddr::new(IPV6, dual.port()), 4);
-    network.syns(ipv4, 2);
+    network.client().syns(SocketAddr::new(IPV6, dual.port()), 4);
+    network.client().syns(ipv4, 2);
     compare(&daemon, &network, &ports, [7, 7, 7]);
 
     // Clients that give up take their requests with them.
-    network.reset(&of_ipv4);
+    network.client().reset(&of_ipv4);
     compare(&daemon, &network, &ports, [2, 7, 7]);
     // The others end when their SYN-ACK would be sent again.
     network.set_sysctl("ipv4.tcp_synack_retries", 0);
     compare(&daemon, &network, &ports, [0, 0, 0]);
     network.set_sysctl("ipv4.tcp_synack_retries", 5);
-    network.syns(ipv6, 1);
+    network.client().syns(ipv6, 1);
     compare(&daemon, &network, &ports, [0, 1, 0]);
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn a_connection_by_fast_open_is_not_in_the_syn_queue(setup: &Setup) {
     network.set_sysctl("ipv4.tcp_fastopen", SERVER | WITHOUT_COOKIE);
     let (socket, address) = network.listen((IPV4, 0).into(), 8);
     take_fast_opens(&socket, 4);
-    network.fast_open(address);
-    network.syns(address, 2);
+    network.client().fast_open(address);
+    network.client().syns(address, 2);
     wait_until("one connection and two requests", || {
         let listed = network.requests(IPV4, address.port());
         let metrics = daemon.scrape();
@@ -70,7 +70,7 @@ pub(crate) fn a_closed_port_has_no_syn_queue(setup: &Setup) {
     let daemon = setup.shared_daemon();
     let mut network = HalfOpen::new();
     let (socket, address) = network.listen((IPV4, 0).into(), 8);
-    network.syns(address, 3);
+    network.client().syns(address, 3);
     wait_until("three requests", || {
         let length = length(&daemon, &network, address);
         ensure(length == Some(3), || format!("{length:?}"))

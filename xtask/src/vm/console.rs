@@ -139,7 +139,7 @@ mod tests {
         ];
         let verdict = verdict(&lines);
         assert_eq!(verdict.problems, [""; 0]);
-        assert_eq!(verdict.results.counts, Counts { passed: 2, failed: 0, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { passed: 2, ..Counts::default() });
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
             (Source::Guest, "LAB: exit 0"),
         ];
         let verdict = verdict(&lines);
-        assert_eq!(verdict.results.counts, Counts { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { passed: 2, failed: 1, ..Counts::default() });
         assert_eq!(verdict.problems, ["[    3.1] ------------[ cut here ]------------"]);
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a_test_binary_that_never_ends_fails_once() {
         let lines = [(Source::Guest, "LAB: kernel 6.1.0"), (Source::Guest, "running 2 tests")];
         let verdict = verdict(&lines);
-        assert_eq!(verdict.results.counts, Counts { passed: 0, failed: 1, skipped: 0 });
+        assert_eq!(verdict.results.counts, Counts { failed: 1, ..Counts::default() });
         assert_eq!(verdict.problems, ["the program did not end"]);
         assert!(
             verdict.results.to_string().starts_with("failed: the machine\n    the program did not end\n")

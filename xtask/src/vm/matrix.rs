@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::libtest::Counts;
+use crate::libtest::{Counts, Outcome, outcome_in};
 
 /// The plans, as `--plan` and the names of the tests have them.
 const PLANS: [&str; 3] = ["trampoline", "kprobe", "tracepoint"];
@@ -14,6 +14,10 @@ const MARK: &str = "MATRIX: ";
 /// What a skipped hook has instead of a variant.
 const SKIPPED: &str = "-";
 
+/// Of the table of scenarios.
+const HEADER: &str = "kernel (passed/failed)";
+const HEADER_WITH_UNSUPPORTED: &str = "kernel (passed/failed +not there)";
+
 /// What the tests on one kernel said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
@@ -21,6 +25,8 @@ pub(crate) struct Findings {
     counts: BTreeMap<String, Counts>,
     /// Plan, hook and variant, in the daemon's order.
     hooks: Vec<[String; 3]>,
+    /// By what the kernel lacks and the name of the scenario: its modules.
+    unsupported: BTreeMap<(String, String), Vec<String>>,
 }
 
 impl Findings {
@@ -31,10 +37,19 @@ impl Findings {
             if let ["hook", plan, hook, variant] = *words.as_slice() {
                 self.hooks.push([plan, hook, variant].map(str::to_owned));
             }
-        } else if let Some((module, passed)) = outcome_in(line) {
+        } else if let Some((name, outcome)) = outcome_in(line)
+            && let Some((module, scenario)) = name.split_once("::")
+        {
             let counts = self.counts.entry(module.to_owned()).or_default();
-            counts.passed += u64::from(passed);
-            counts.failed += u64::from(!passed);
+            match outcome {
+                Outcome::Passed => counts.passed += 1,
+                Outcome::Failed => counts.failed += 1,
+                Outcome::Unsupported(reason) => {
+                    counts.unsupported += 1;
+                    let key = (reason.to_owned(), scenario.to_owned());
+                    self.unsupported.entry(key).or_default().push(module.to_owned());
+                }
+            }
         }
     }
 
@@ -43,7 +58,7 @@ impl Findings {
         Some(if row[2] == "skipped" { SKIPPED } else { &row[2] })
     }
 
-    /// `passed/failed` of a plan, or of everything that is no plan's.
+    /// `passed/failed` of a plan, or of everything that is no plan's; and behind a `+` what the kernel lacks.
     fn scenarios(&self, plan: Option<&str>) -> String {
         let mut sum = Counts::default();
         for (module, counts) in &self.counts {
@@ -55,18 +70,19 @@ impl Findings {
                 sum += *counts;
             }
         }
-        if sum == Counts::default() { SKIPPED.to_owned() } else { format!("{}/{}", sum.passed, sum.failed) }
+        match sum {
+            _ if sum == Counts::default() => SKIPPED.to_owned(),
+            Counts { passed, failed, unsupported: 0, .. } => format!("{passed}/{failed}"),
+            Counts { passed, failed, unsupported, .. } => format!("{passed}/{failed} +{unsupported}"),
+        }
     }
-}
 
-/// `test trampoline::a_scenario ... ok`
-fn outcome_in(line: &str) -> Option<(&str, bool)> {
-    let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    let (module, _) = name.split_once("::")?;
-    match outcome.trim() {
-        "ok" => Some((module, true)),
-        "FAILED" => Some((module, false)),
-        _ => None,
+    /// A line for each scenario of something that the kernel lacks.
+    fn unsupported(&self, label: &str) -> String {
+        let line = |((reason, scenario), modules): (&(String, String), &Vec<String>)| {
+            format!("not on {label}: {scenario} ({}): {reason}\n", modules.join(", "))
+        };
+        self.unsupported.iter().map(line).collect()
     }
 }
 
@@ -84,15 +100,18 @@ pub(crate) struct Kernel {
 pub(crate) struct Matrix(pub(crate) Vec<Kernel>);
 
 impl Matrix {
-    /// Passed and failed scenarios: a row per kernel, a column per plan.
+    /// Passed and failed scenarios: a row per kernel, a column per plan. Then those that a kernel cannot have.
     pub(crate) fn scenarios(&self) -> String {
-        let header = ["kernel (passed/failed)"].into_iter().chain(PLANS).chain(["other"]);
+        let unsupported = self.0.iter().map(|kernel| kernel.findings.unsupported(kernel.label));
+        let unsupported: String = unsupported.collect();
+        let header = if unsupported.is_empty() { HEADER } else { HEADER_WITH_UNSUPPORTED };
+        let header = [header].into_iter().chain(PLANS).chain(["other"]);
         let row = |kernel: &Kernel| {
             let plans = PLANS.iter().map(|plan| kernel.findings.scenarios(Some(plan)));
             let cells = [kernel.release.clone()].into_iter().chain(plans);
             cells.chain([kernel.findings.scenarios(None)]).collect()
         };
-        table(header.map(str::to_owned).collect(), self.0.iter().map(row).collect())
+        table(header.map(str::to_owned).collect(), self.0.iter().map(row).collect()) + &unsupported
     }
 
     /// Variants: a row per hook and plan, a column per kernel. Empty when no test told any.
@@ -167,6 +186,21 @@ pub(super) mod tests {
 ";
         assert_eq!(matrix.scenarios(), expected);
         assert_eq!(matrix.hooks(), "");
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_told_with_its_reason() {
+        let matrix = matrix(
+            "test kprobe::a ... ok\ntest kprobe::moves ... ignored (no tcp_migrate_req)\n\
+             test tracepoint::moves    ... ignored (no tcp_migrate_req)\ntest other::b ... ignored\n",
+        );
+        let expected = "\
+| kernel (passed/failed +not there) | trampoline | kprobe | tracepoint | other |
+| --------------------------------- | ---------- | ------ | ---------- | ----- |
+| 6.1.0-56                          | -          | 1/0 +1 | 0/0 +1     | -     |
+not on 6.1: moves (kprobe, tracepoint): no tcp_migrate_req
+";
+        assert_eq!(matrix.scenarios(), expected);
     }
 
     #[test]

@@ -197,13 +197,80 @@ fn failures_in(log: &str) -> String {
     lines.take(MOST_LINES_OF_FAILURES).map(|line| format!("{line}\n")).collect()
 }
 
+/// Boots a machine, and again only if it did not come to its init.
 pub(crate) fn boot_until_init(machine: &Machine<'_>) -> Result<Console> {
-    for attempt in 1..BOOTS {
-        let console = machine.boot()?;
-        if console.reached_init() {
+    until_init(machine.kernel.label, || machine.boot())
+}
+
+fn until_init(label: &str, mut boot: impl FnMut() -> Result<Console>) -> Result<Console> {
+    let mut boots = 1;
+    loop {
+        let console = boot()?;
+        if !is_tried_again(boots, &console) {
             return Ok(console);
         }
-        println!("vm {}: boot {attempt} of {BOOTS} did not reach init", machine.kernel.label);
+        println!("vm {label}: boot {boots} of {BOOTS} did not reach init");
+        boots += 1;
     }
-    machine.boot()
+}
+
+/// Whether what has booted so often, the last time with this to say, is booted once more.
+fn is_tried_again(boots: u32, console: &Console) -> bool {
+    boots < BOOTS && !console.reached_init()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::console::Source;
+    use super::*;
+
+    const INIT: &str = "LAB: kernel 6.1.0-56-cloud-amd64";
+
+    fn console(lines: &[(Source, &str)]) -> Console {
+        let mut console = Console::default();
+        lines.iter().for_each(|(source, line)| console.line(*source, line));
+        console
+    }
+
+    /// How often a machine is booted that says this at its first boots and is well at those that follow.
+    fn boots(bad: &[&[(Source, &str)]]) -> u32 {
+        let mut boots = 0;
+        let boot = || {
+            let lines = bad.get(boots as usize).copied();
+            boots += 1;
+            Ok(console(lines.unwrap_or(&[(Source::Guest, INIT), (Source::Guest, "LAB: exit 0")])))
+        };
+        until_init("6.1", boot).unwrap();
+        boots
+    }
+
+    #[test]
+    fn a_machine_is_booted_again_until_it_comes_to_its_init_but_not_forever() {
+        const DEAD: &[(Source, &str)] = &[(Source::Kernel, "[    1.0] Kernel panic - not syncing")];
+        assert_eq!(boots(&[]), 1);
+        assert_eq!(boots(&[DEAD]), 2);
+        assert_eq!(boots(&[DEAD, &[]]), 3);
+        assert_eq!(boots(&[DEAD; 10]), BOOTS);
+    }
+
+    #[test]
+    fn what_happens_after_init_is_never_tried_again() {
+        let failed = [(Source::Guest, INIT), (Source::Guest, "LAB: exit 101")];
+        let died = [(Source::Guest, INIT), (Source::Kernel, "[    9.0] Kernel panic - not syncing")];
+        for lines in [&failed[..], &died, &[(Source::Guest, INIT)]] {
+            assert_eq!(boots(&[lines]), 1);
+            assert!(!is_tried_again(1, &console(lines)));
+        }
+    }
+
+    #[test]
+    fn a_boot_that_cannot_be_begun_is_an_error_at_once() {
+        let mut boots = 0;
+        let boot = || {
+            boots += 1;
+            anyhow::bail!("no qemu")
+        };
+        assert!(until_init("6.1", boot).is_err());
+        assert_eq!(boots, 1);
+    }
 }

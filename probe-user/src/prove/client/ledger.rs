@@ -24,6 +24,10 @@ pub struct Handshake {
     pub resets: u64,
     /// Whether a FIN came: the server's side is closed.
     pub finished: bool,
+    /// How much data its SYN carried.
+    pub(super) syn_data: u32,
+    /// How much of that the server took (TCP Fast Open), by the latest SYN-ACK.
+    pub data_taken: u32,
     /// How long the first data segment was.
     pub(super) first_data: u32,
 }
@@ -38,8 +42,16 @@ impl Handshake {
             synacks: 0,
             resets: 0,
             finished: false,
+            syn_data: 0,
+            data_taken: 0,
             first_data: 0,
         }
+    }
+
+    /// How much data of the SYN a SYN-ACK acknowledges: all of it or none. `None`: not even the SYN.
+    fn data_taken_by(&self, synack: &Segment) -> Option<u32> {
+        let taken = synack.acknowledgement?.wrapping_sub(self.sequence.wrapping_add(1));
+        (taken == 0 || taken == self.syn_data).then_some(taken)
     }
 }
 
@@ -60,6 +72,8 @@ pub struct Ledger {
     pub resets_sent: u64,
     /// ACKs that answer no SYN-ACK.
     pub bad_cookie_acks_sent: u64,
+    /// ICMP errors.
+    pub errors_sent: u64,
     /// Handshakes with at least one SYN-ACK.
     pub handshakes_answered: u64,
     /// SYN-ACKs, all of them.
@@ -109,11 +123,14 @@ impl Ledger {
         }
         handshake.finished |= segment.fin;
         // Two sides that open at once would answer without ACK; a listener does not.
-        if segment.syn && segment.acknowledgement == Some(handshake.sequence.wrapping_add(1)) {
+        if segment.syn
+            && let Some(data_taken) = handshake.data_taken_by(segment)
+        {
             self.handshakes_answered += u64::from(handshake.server_sequence.is_none());
             self.synacks_again += u64::from(handshake.server_sequence == Some(segment.sequence));
             self.synacks_received += 1;
             handshake.synacks += 1;
+            handshake.data_taken = data_taken;
             handshake.server_sequence = Some(segment.sequence);
         }
     }
@@ -123,7 +140,7 @@ impl fmt::Display for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "sent {} SYNs and {} again, {} last ACKs and {} again, {} with data, {} RSTs, {} bad cookies; \
+            "sent {} SYNs and {} again, {} last ACKs and {} again, {} with data, {} RSTs, {} bad cookies, {} ICMP errors; \
              received {} SYN-ACKs ({} again) for {} handshakes, {} RSTs",
             self.syns_sent,
             self.syn_retransmits_sent,
@@ -132,6 +149,7 @@ impl fmt::Display for Ledger {
             self.data_segments_sent,
             self.resets_sent,
             self.bad_cookie_acks_sent,
+            self.errors_sent,
             self.synacks_received,
             self.synacks_again,
             self.handshakes_answered,
@@ -175,6 +193,18 @@ mod tests {
         assert_eq!((ledger.handshakes_answered, ledger.synacks_received, ledger.synacks_again), (1, 3, 1));
         let handshake = ledger.handshake(id).unwrap();
         assert_eq!((handshake.synacks, handshake.server_sequence), (3, Some(8)));
+    }
+
+    #[test]
+    fn a_synack_takes_all_data_of_the_syn_or_none() {
+        let (mut ledger, id) = begun();
+        ledger.handshake_mut(id).unwrap().syn_data = 3;
+        for (acknowledgement, taken) in [(104, 3), (101, 0)] {
+            ledger.note(&Segment { acknowledgement: Some(acknowledgement), ..synack(7) });
+            assert_eq!(ledger.handshake(id).unwrap().data_taken, taken);
+        }
+        ledger.note(&Segment { acknowledgement: Some(102), ..synack(7) });
+        assert_eq!(ledger.synacks_received, 2);
     }
 
     #[test]

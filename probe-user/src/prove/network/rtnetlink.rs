@@ -51,7 +51,7 @@ impl Rtnetlink {
             address_family: AddressFamily::Inet,
             scope: RouteScope::Link,
             kind: RouteType::Unicast,
-            ..loopback_route(prefix)
+            ..static_route(prefix)
         };
         self.route("the IPv4 route", header, RouteAddress::Inet(network))
     }
@@ -62,9 +62,34 @@ impl Rtnetlink {
             address_family: AddressFamily::Inet6,
             scope: RouteScope::Universe,
             kind: RouteType::Local,
-            ..loopback_route(prefix)
+            ..static_route(prefix)
         };
         self.route("the IPv6 route", header, RouteAddress::Inet6(network))
+    }
+
+    /// Makes an address unreachable, or lets it be reached again by the network's route.
+    pub(super) fn refuse_ipv4(&mut self, address: Ipv4Addr, refused: bool) -> Result<(), NetworkError> {
+        let header = unreachable_route(AddressFamily::Inet, 32);
+        self.refuse(header, RouteAddress::Inet(address), refused)
+    }
+
+    /// The same.
+    pub(super) fn refuse_ipv6(&mut self, address: Ipv6Addr, refused: bool) -> Result<(), NetworkError> {
+        let header = unreachable_route(AddressFamily::Inet6, 128);
+        self.refuse(header, RouteAddress::Inet6(address), refused)
+    }
+
+    fn refuse(
+        &mut self,
+        header: RouteHeader,
+        address: RouteAddress,
+        refused: bool,
+    ) -> Result<(), NetworkError> {
+        let mut route = RouteMessage::default();
+        route.header = header;
+        route.attributes = vec![RouteAttribute::Destination(address)];
+        let request = if refused { RouteNetlinkMessage::NewRoute } else { RouteNetlinkMessage::DelRoute };
+        self.request("an unreachable route", request(route))
     }
 
     /// Makes the address another host's: packets to it come back as not meant for this one.
@@ -112,14 +137,20 @@ impl Rtnetlink {
     }
 }
 
-/// What routes by the loopback interface have in common.
-fn loopback_route(prefix: u8) -> RouteHeader {
+/// What all routes have in common.
+fn static_route(prefix: u8) -> RouteHeader {
     RouteHeader {
         destination_prefix_length: prefix,
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Static,
         ..RouteHeader::default()
     }
+}
+
+/// A route to one address by which nothing goes.
+fn unreachable_route(address_family: AddressFamily, prefix: u8) -> RouteHeader {
+    let kind = RouteType::Unreachable;
+    RouteHeader { address_family, kind, scope: RouteScope::Universe, ..static_route(prefix) }
 }
 
 /// An acknowledgement is an error message without an error.

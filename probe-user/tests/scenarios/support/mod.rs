@@ -7,6 +7,7 @@ pub(crate) mod kernel_counters;
 pub(crate) mod metrics;
 pub(crate) mod multipath;
 pub(crate) mod namespace;
+pub(crate) mod raw_client;
 pub(crate) mod service_manager;
 pub(crate) mod sockets;
 pub(crate) mod trials;

@@ -1,7 +1,7 @@
 //! A private network namespace, so that no other test, and nothing else on the host, moves its
 //! counters or takes its ports.
 //!
-//! A thread lives in it. Only what looks at "the current namespace" has to run in that thread:
+//! A thread lives in it ([`PrivateNetwork`]). Only what looks at "the current namespace" has to run in that thread:
 //! making a socket, `/proc/thread-self/net`, `/proc/sys/net`, starting a process. A socket stays in
 //! the namespace in which it was made, whichever thread uses it.
 //!
@@ -9,22 +9,16 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    os::unix::fs::MetadataExt,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Sender, channel},
-    },
-    thread::{Builder, JoinHandle},
+    sync::{Mutex, PoisonError},
 };
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
-use nix::sched::{CloneFlags, setns, unshare};
-use tcp_backlog_probe::prove::PrivateNetwork;
+use nix::sched::{CloneFlags, setns};
+use tcp_backlog_probe::prove::{NetworkError, PrivateNetwork};
 
-use super::{kernel_counters::KernelCounters, wait::wait_until};
+use super::{kernel_counters::KernelCounters, trials::lacks, wait::wait_until};
 
 /// Held while a namespace is made.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -33,14 +27,10 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// their inode numbers again: a daemon would go on with the counts of the dead one, rightly so.
 static DEAD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A network namespace with nothing in it but its loopback interface.
+/// A network namespace with nothing in it but its loopback interface, and routes to clients that are no hosts.
 pub(crate) struct Namespace {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    network: PrivateNetwork,
     resident: Option<Child>,
-    inode: u64,
     /// Open from the start: nothing can fail then when it ends.
     handle: Option<File>,
 }
@@ -60,7 +50,7 @@ impl Namespace {
         let mut namesakes = Vec::new();
         loop {
             let namespace = Self::make();
-            if !known.contains(&namespace.inode) {
+            if !known.contains(&namespace.inode()) {
                 return namespace.with_a_number_of_its_own();
             }
             // Kept for now, so that the next one gets another number.
@@ -72,17 +62,17 @@ impl Namespace {
     /// between, or it would get that number.
     pub(crate) fn into_namesake(mut self) -> Self {
         let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let inode = self.inode;
+        let inode = self.inode();
         self.handle = None;
         drop(self);
         // The kernel tidies up a dead namespace in its own time.
         let mut others = Vec::new();
         wait_until("a namespace with the inode number of a dead one", || {
             let namespace = Self::make();
-            if namespace.inode == inode {
+            if namespace.inode() == inode {
                 return Ok(namespace.with_a_number_of_its_own());
             }
-            let failure = format!("{} for {inode}", namespace.inode);
+            let failure = format!("{} for {inode}", namespace.inode());
             others.push(namespace);
             // Too many at once would only keep the kernel from tidying up.
             if others.len() > 16 {
@@ -93,20 +83,9 @@ impl Namespace {
     }
 
     fn make() -> Self {
-        let (jobs, queue) = channel::<Job>();
-        let thread = Builder::new()
-            .name("namespace".into())
-            .spawn(move || queue.iter().for_each(|job| job()))
-            .expect("a thread for the namespace");
-        let mut namespace =
-            Self { jobs: Some(jobs), thread: Some(thread), resident: None, inode: 0, handle: None };
-        namespace.inode = namespace.run(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace (root is needed)");
-            bring_loopback_up();
-            fs::metadata("/proc/thread-self/ns/net").expect("the thread's network namespace").ino()
-        });
-        namespace.resident = Some(namespace.run(resident));
-        namespace
+        let network = PrivateNetwork::new().expect("a private network (root is needed)");
+        let resident = network.run(resident).expect("a process in the network");
+        Self { network, resident: Some(resident), handle: None }
     }
 
     /// Keeps its inode number from being handed out again when it has ended.
@@ -117,22 +96,21 @@ impl Namespace {
     }
 
     /// Its inode number: the label `netns`.
-    pub(crate) const fn inode(&self) -> u64 {
-        self.inode
+    pub(crate) fn inode(&self) -> u64 {
+        self.network.inum().into()
+    }
+
+    /// The same for a client that speaks TCP itself.
+    pub(crate) const fn network(&self) -> &PrivateNetwork {
+        &self.network
     }
 
     /// Runs a closure in the namespace; a panic in it is the caller's.
     pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        let (answer, answers) = channel();
-        let job: Job = Box::new(move || {
-            // The caller waits for the answer: when it is gone, nobody is left to tell.
-            let _ = answer.send(catch_unwind(AssertUnwindSafe(job)));
-        });
-        let jobs = self.jobs.as_ref().expect("the namespace is in use");
-        jobs.send(job).expect("the thread of the namespace runs");
-        match answers.recv().expect("the thread of the namespace answers") {
+        match self.network.run(job) {
             Ok(value) => value,
-            Err(panic) => resume_unwind(panic),
+            Err(NetworkError::Panicked { message }) => panic!("{message}"),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -144,6 +122,14 @@ impl Namespace {
     /// Whether this kernel has `net.<name>`.
     pub(crate) fn has_sysctl(&self, name: &'static str) -> bool {
         self.run(move || PathBuf::from("/proc/sys/net").join(name.replace('.', "/")).exists())
+    }
+
+    /// Sets `net.<name>`, which not every kernel has: where it is not the trial ends.
+    pub(crate) fn set_sysctl_if_any(&self, name: &'static str, value: u32) {
+        if !self.has_sysctl(name) {
+            lacks(&format!("net.{name}"));
+        }
+        self.set_sysctl(name, value);
     }
 
     /// A handle by which any thread can [`enter`] it.
@@ -163,11 +149,6 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Without a sender the thread's queue ends, and the thread with it.
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
         if let Some(mut resident) = self.resident.take() {
             // Closes its standard input first.
             let _ = resident.wait();
@@ -178,21 +159,15 @@ impl Drop for Namespace {
 
 /// A process in the calling thread's namespace, by which others find it. It ends when its standard input does,
 /// so also when this process is killed.
-pub(crate) fn resident() -> Child {
+fn resident() -> Child {
     let mut cat = Command::new("cat");
     cat.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     cat.spawn().expect("`cat` as the namespace's process")
 }
 
 /// Keeps the inode number of a namespace that nobody needs any more from being handed out again.
-pub(crate) fn keep_number(handle: File) {
+fn keep_number(handle: File) {
     DEAD.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
-}
-
-/// Makes a private network, but not while another test waits for a certain inode number.
-pub(crate) fn make_private_network() -> PrivateNetwork {
-    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    PrivateNetwork::new().expect("a private network (root is needed)")
 }
 
 /// Moves the calling thread into a namespace.

@@ -11,11 +11,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
     namespace::Namespace,
+    trials::lacks,
     wait::{ensure, wait_until},
 };
 
 pub(crate) const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const IPV6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// What a listener is bound to that takes IPv4 only, by a socket for IPv6.
+pub(crate) const MAPPED_IPV4: IpAddr = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
 /// What a dual-stack listener is bound to.
 pub(crate) const ANY_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
@@ -52,13 +55,13 @@ impl Listener {
         Self::listen(socket, address, backlog)
     }
 
-    /// Opens a listener of Multipath TCP; `None` where the kernel has none.
-    pub(crate) fn open_multipath(namespace: &Namespace, address: IpAddr, backlog: u32) -> Option<Self> {
+    /// Opens a listener of Multipath TCP; where the kernel has none the trial ends.
+    pub(crate) fn open_multipath(namespace: &Namespace, address: IpAddr, backlog: u32) -> Self {
         let address = SocketAddr::new(address, 0);
         let socket = namespace.run(move || {
             Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::from(MULTIPATH_TCP))).ok()
-        })?;
-        Some(Self::listen(socket, address, backlog))
+        });
+        Self::listen(socket.unwrap_or_else(|| lacks("Multipath TCP")), address, backlog)
     }
 
     /// From now on a SYN may carry data, and makes a connection at once. For clients and servers of the whole
@@ -91,8 +94,10 @@ impl Listener {
     fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> Self {
         // A port with connections that are not yet forgotten can be listened on again.
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
-        if address.ip() == ANY_IPV6 {
-            socket.set_only_v6(false).expect("a dual-stack listener");
+        if let IpAddr::V6(own) = address.ip()
+            && (own.is_unspecified() || own.to_ipv4_mapped().is_some())
+        {
+            socket.set_only_v6(false).expect("a listener that takes IPv4");
         }
         // A process that another scenario starts at this moment has, until its exec(), the last listener as well.
         wait_until("the port is free", || socket.bind(&address.into()).map_err(|error| error.to_string()));

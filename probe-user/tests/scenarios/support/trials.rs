@@ -1,11 +1,11 @@
 //! Trials: what the harness of libtest-mimic runs, and what is told of one that fails.
 use std::{
     cell::RefCell,
-    panic::{self, AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Mutex, PoisonError},
 };
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 
 use super::daemon::Log;
 
@@ -20,20 +20,38 @@ struct Report {
     logs: Vec<Log>,
 }
 
+/// Why a trial was not carried out.
+struct Lacking(String);
+
+/// Ends the trial of this thread as one that this kernel cannot have, because it has no such thing. The harness calls
+/// it ignored and tells the reason; `cargo xtask vm` puts it into its table.
+pub(crate) fn lacks(what: &str) -> ! {
+    // No panic that anybody should see.
+    resume_unwind(Box::new(Lacking(format!("no {what}"))))
+}
+
 /// A trial that fails when `body` panics, and then tells the logs of its daemons as well.
 pub(crate) fn trial(name: String, body: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
+    Trial::ignorable_test(name, move || {
         REPORT.take();
-        catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
-            let Report { mut panics, logs } = REPORT.take();
-            if panics.is_empty() {
-                // It happened in another thread, and was handed on.
-                panics = message_of(&*payload);
-            }
-            let logs = logs.iter().map(|log| format!("\n--- log of the daemon ---\n{}---", log.text()));
-            Failed::from(panics + &logs.collect::<String>())
-        })
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(payload) => match payload.downcast::<Lacking>() {
+                Ok(lacking) => Ok(Completion::ignored_with(lacking.0)),
+                Err(payload) => Err(failure(REPORT.take(), &*payload)),
+            },
+        }
     })
+}
+
+fn failure(report: Report, payload: &(dyn std::any::Any + Send)) -> Failed {
+    let Report { mut panics, logs } = report;
+    if panics.is_empty() {
+        // It happened in another thread, and was handed on.
+        panics = message_of(payload);
+    }
+    let logs = logs.iter().map(|log| format!("\n--- log of the daemon ---\n{}---", log.text()));
+    Failed::from(panics + &logs.collect::<String>())
 }
 
 /// Trials of plain functions, named `module::function`.
