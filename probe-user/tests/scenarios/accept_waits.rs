@@ -242,7 +242,7 @@ pub(crate) fn connections_to_a_multipath_listener_are_accepted(setup: &Setup) {
 pub(crate) fn connections_that_move_keep_their_wait(setup: &Setup) {
     const CLIENTS: u64 = 12;
     let bench = Bench::new(setup);
-    bench.namespace.set_sysctl_if_any("ipv4.tcp_migrate_req", 1);
+    bench.namespace.move_requests();
     let first = Listener::open_shared(&bench.namespace, (IPV4, 0).into(), 16);
     let second = Listener::open_shared(&bench.namespace, first.address, 16);
     let begun = Instant::now();

@@ -49,7 +49,7 @@ pub(crate) fn members_of_a_group_are_told_apart(setup: &Setup) {
 /// A connection that moves to another listener as its own one is closed was established once.
 pub(crate) fn connections_that_move_to_another_listener_are_counted_once(setup: &Setup) {
     let bench = Bench::new(setup);
-    bench.namespace.set_sysctl_if_any("ipv4.tcp_migrate_req", 1);
+    bench.namespace.move_requests();
     close_one_of_a_group(&bench, true);
 }
 

@@ -29,7 +29,7 @@ struct Orphans {
 
 impl Orphans {
     fn new(bench: &Bench) -> Self {
-        bench.namespace.set_sysctl_if_any("ipv4.tcp_migrate_req", 1);
+        bench.namespace.move_requests();
         let mut client = RawClient::open(&bench.namespace);
         let first = Listener::open_shared(&bench.namespace, (IPV4, 0).into(), BACKLOG);
         // All at the first one, which is alone.

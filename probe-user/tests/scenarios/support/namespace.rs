@@ -124,12 +124,15 @@ impl Namespace {
         self.run(move || PathBuf::from("/proc/sys/net").join(name.replace('.', "/")).exists())
     }
 
-    /// Sets `net.<name>`, which not every kernel has: where it is not the trial ends.
-    pub(crate) fn set_sysctl_if_any(&self, name: &'static str, value: u32) {
-        if !self.has_sysctl(name) {
-            lacks(&format!("net.{name}"));
+    /// Has what waits at a listener that is closed move to another one of its group (`net.ipv4.tcp_migrate_req`, 5.14). Where
+    /// the kernel cannot do that the trial ends: some older ones have the setting, and move nothing.
+    pub(crate) fn move_requests(&self) {
+        const MIGRATE: &str = "ipv4.tcp_migrate_req";
+        let counter = || KernelCounters::named("TcpExt:TCPMigrateReqSuccess");
+        if !self.has_sysctl(MIGRATE) || self.run(counter).is_none() {
+            lacks("requests that move (net.ipv4.tcp_migrate_req)");
         }
-        self.set_sysctl(name, value);
+        self.set_sysctl(MIGRATE, 1);
     }
 
     /// A handle by which any thread can [`enter`] it.
