@@ -101,10 +101,12 @@ impl CpuState {
     /// instructions, and is done once in each tick.
     #[inline(always)]
     pub(crate) fn now_to_a_tick(&mut self) -> u64 {
-        // SAFETY: no argument, no effect but the answer: both.
+        // SAFETY: no argument, no effect but the answer.
         let tick = unsafe { bpf_jiffies64() };
         if self.clock.tick != tick {
-            self.clock = Clock { tick, now: unsafe { bpf_ktime_get_ns() } };
+            // SAFETY: as above.
+            let now = unsafe { bpf_ktime_get_ns() };
+            self.clock = Clock { tick, now };
         }
         self.clock.now
     }

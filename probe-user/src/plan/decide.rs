@@ -8,6 +8,10 @@ use probe_common::{
 };
 
 use circumstances::{Circumstances, LastAck, connections_tell};
+use refusals::{
+    PROBING_REFUSED, casting_is_refused, is_refusal_of_casting, is_refusal_of_probing, needs_probing,
+    probing_is_refused,
+};
 
 use super::{
     catalogue::{CATALOGUE, name},
@@ -233,35 +237,6 @@ fn plan_hook(
     plan
 }
 
-/// Why a way that reads memory by the helper is not tried any more.
-const PROBING_REFUSED: &str = "bpf_probe_read_kernel() is refused: lockdown=confidentiality";
-
-/// Whether a program was refused because it calls `bpf_probe_read_kernel()`, which the verifier says
-/// in words that differ from version to version ("unknown func", "cannot use helper").
-fn is_refusal_of_probing(failure: &str) -> bool {
-    failure.contains("bpf_probe_read")
-}
-
-/// Whether a program was refused because it calls `bpf_rdonly_cast()`: no BPF JIT is there, or the verifier does not let
-/// it be called. It speaks of a kernel function then. What failed is tried again without.
-fn is_refusal_of_casting(failure: &str) -> bool {
-    failure.contains("kernel function") || failure.contains("kfunc")
-}
-
-fn casting_is_refused(failures: &Failures) -> bool {
-    failures.values().any(|failure| is_refusal_of_casting(failure))
-}
-
-fn probing_is_refused(failures: &Failures) -> bool {
-    failures.values().any(|failure| is_refusal_of_probing(failure))
-}
-
-/// Whether a way is nothing without the helper: kprobes have untyped arguments, and what is not in a
-/// `struct sock` is reached through pointers that the verifier does not know.
-fn needs_probing(way: &Way) -> bool {
-    way.variant == Variant::Kprobe || way.needs.iter().any(|group| group.needs_probing())
-}
-
 /// A hook that was tried in vain is not wanted any more because of that.
 fn why_unwanted(hook: &Hook, wishes: Wishes, failures: &Failures, accounting: Accounting) -> String {
     if hook.wanted == Wanted::ForQueues && wishes.queues == QueuesWish::Off {
@@ -404,5 +379,6 @@ fn fits(program: &Program, prototype: &Prototype) -> bool {
 }
 
 mod circumstances;
+mod refusals;
 #[cfg(test)]
 mod tests;

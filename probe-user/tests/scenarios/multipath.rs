@@ -98,10 +98,9 @@ pub(crate) fn subflows_that_join_a_connection_come_into_no_queue(setup: &Setup) 
             (client, accepted)
         })
         .collect();
-    wait_until("a second subflow of each", || {
-        let joined = bench.namespace.run(|| KernelCounters::named("MPTcpExt:MPJoinAckRx"));
-        ensure(joined == Some(CONNECTIONS), || format!("{joined:?} subflows have joined"))
-    });
+    // Not of each: the path manager tries once, and a machine that was held up may have missed that.
+    let joined = || bench.namespace.run(|| KernelCounters::named("MPTcpExt:MPJoinAckRx")).unwrap_or(0);
+    wait_until("a second subflow", || ensure(joined() > 0, || "none has joined".to_owned()));
     bench.compare("subflows that joined", |moment| {
         if !bench.full() {
             return Ok(());
@@ -111,7 +110,7 @@ pub(crate) fn subflows_that_join_a_connection_come_into_no_queue(setup: &Setup) 
         let is = |seen: Option<u64>, wanted: u64| {
             seen.is_some_and(|seen| (wanted - allowed.min(wanted)..=wanted).contains(&seen))
         };
-        let handshakes = 2 * CONNECTIONS;
+        let handshakes = CONNECTIONS + joined();
         let again = moment.client_syn_retransmits(&[port]);
         let right = is(port.syn_received, handshakes + again)
             && is(port.syn_queued, handshakes)
