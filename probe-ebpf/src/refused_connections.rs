@@ -46,6 +46,7 @@ pub(crate) fn is_first_refusal(fingerprint: Option<u64>) -> bool {
 
 /// Where it is remembered: by its highest bits, which depend on all others.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the bits that are left are a place")]
 const fn set_of(fingerprint: u64) -> u32 {
     (fingerprint >> (u64::BITS - SETS.trailing_zeros())) as u32
 }
