@@ -156,6 +156,9 @@ pub struct SocketTotals {
 pub struct NamespaceSample {
     /// Its inode number.
     pub netns: u32,
+    /// Its cookie, which no other namespace gets before the next boot (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
+    #[serde(default)]
+    pub cookie: Option<u64>,
     /// Its listening TCP sockets; `None` when they could not be read.
     pub listeners: Option<Vec<ListenerSample>>,
     /// Its TcpExt counters before the sockets were read.
@@ -170,6 +173,15 @@ pub struct NamespaceSample {
     pub syn_queues: Option<SynQueuesSample>,
     /// Why something above is missing, in one line.
     pub error: Option<String>,
+}
+
+impl NamespaceSample {
+    /// Whether the namespace that had the inode number before, with this cookie, was another one; `None` where the kernel does
+    /// not tell.
+    #[must_use]
+    pub fn is_another_than(&self, cookie: Option<u64>) -> Option<bool> {
+        Some(self.cookie? != cookie?)
+    }
 }
 
 /// Declares [`NetstatSample`], so that no list of its fields can forget one.

@@ -9,6 +9,7 @@ mod log;
 mod mapped;
 mod maps;
 mod missed_kprobes;
+mod namespace_cookie;
 mod object;
 mod one_line;
 mod retirement;
@@ -23,6 +24,7 @@ pub use self::{
     },
     log::{LEVEL_DEBUG, LEVEL_OFF, forward_logs},
     maps::ProbeMaps,
+    namespace_cookie::namespace_cookie,
     object::{KernelBtf, object_digest},
     retirement::Retirement,
 };

@@ -28,7 +28,8 @@
 //!
 //! It is *not* assumed that an inode number stands for the same namespace in the next sample: the
 //! kernel gives the lowest free number out again, so a container that is restarted often has the
-//! number it had before.
+//! number it had before. Its cookie tells (5.14); where there is none, counters that went back do,
+//! and growth may be of the one that was there before.
 mod drops;
 mod interval;
 mod namespace;

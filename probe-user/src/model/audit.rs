@@ -135,6 +135,7 @@ impl Auditor {
                 continue;
             };
             let audit = self.namespaces.entry(namespace.netns).or_default();
+            audit.begin_again_if_another(namespace, before);
             let of_namespace = audit.observe(&Reading::new(hooks, namespace.netns, *before, *after));
             let counted = of_namespace.into_iter().filter(|(counter, _)| counter.is_counted(coverage));
             residuals.insert(namespace.netns, counted.collect());
@@ -197,15 +198,22 @@ struct Range {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct NamespaceAudit {
     last: Option<NetstatSample>,
+    #[serde(default)]
+    cookie: Option<u64>,
     differences: BTreeMap<AuditedCounter, Range>,
 }
 
 impl NamespaceAudit {
-    fn observe(&mut self, reading: &Reading) -> BTreeMap<AuditedCounter, i64> {
-        if self.last.is_some_and(|last| is_another(&last, &reading.kernel_before)) {
-            // Another namespace got the inode number: its counters began at 0.
+    /// Where another namespace got the inode number its counters began at 0.
+    fn begin_again_if_another(&mut self, namespace: &NamespaceSample, now: &NetstatSample) {
+        let went_back = || self.last.is_some_and(|last| went_back(&last, now));
+        if namespace.is_another_than(self.cookie).unwrap_or_else(went_back) {
             self.differences.clear();
         }
+        self.cookie = namespace.cookie;
+    }
+
+    fn observe(&mut self, reading: &Reading) -> BTreeMap<AuditedCounter, i64> {
         self.last = Some(reading.kernel_after);
         AuditedCounter::ALL.into_iter().map(|counter| (counter, self.residual(counter, reading))).collect()
     }
@@ -224,7 +232,7 @@ impl NamespaceAudit {
 }
 
 /// Whether a counter went back, which they do not in one namespace.
-fn is_another(last: &NetstatSample, now: &NetstatSample) -> bool {
+fn went_back(last: &NetstatSample, now: &NetstatSample) -> bool {
     AuditedCounter::ALL.into_iter().any(|counter| counter.of_kernel(now) < counter.of_kernel(last))
 }
 
@@ -238,6 +246,12 @@ mod tests {
 
     /// ListenDrops by the ports, by the kernel twice and by the ports again, in the order of reading.
     type Reads = [u64; 4];
+
+    fn with_cookie(cookie: u64, reads: Reads) -> Sample {
+        let mut sample = sample(reads);
+        sample.namespaces[0].cookie = Some(cookie);
+        sample
+    }
 
     fn sample([ports_before, kernel_before, kernel_after, ports_after]: Reads) -> Sample {
         let id = PortId { netns: 1, address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 80 };
@@ -260,11 +274,14 @@ mod tests {
     }
 
     fn residuals(samples: &[Reads]) -> Vec<i64> {
+        residuals_of(samples.iter().map(|reads| sample(*reads)))
+    }
+
+    fn residuals_of(samples: impl IntoIterator<Item = Sample>) -> Vec<i64> {
         let mut auditor = Auditor::default();
-        let observe = |reads: &Reads| {
-            auditor.observe(&sample(*reads), &Coverage::EVERYTHING)[&1][&AuditedCounter::ListenDrops]
-        };
-        samples.iter().map(observe).collect()
+        let observe =
+            |sample| auditor.observe(&sample, &Coverage::EVERYTHING)[&1][&AuditedCounter::ListenDrops];
+        samples.into_iter().map(observe).collect()
     }
 
     #[test]
@@ -291,6 +308,11 @@ mod tests {
     fn a_namespace_that_gets_the_inode_number_of_another_is_audited_from_its_own_beginning() {
         assert_eq!(residuals(&[[0, 7, 7, 0], [3, 10, 10, 3], [3, 0, 0, 3], [5, 2, 2, 5]]), [0; 4]);
         assert_eq!(residuals(&[[0, 7, 7, 0], [3, 0, 0, 3], [5, 3, 3, 5]]), [0, 0, 1]);
+        // The second one has counted as much as the first one: only its cookie tells.
+        let [first, second] = [[0, 7, 7, 0], [9, 9, 9, 9]];
+        assert_eq!(residuals(&[first, second]), [0, -7]);
+        assert_eq!(residuals_of([with_cookie(1, first), with_cookie(2, second)]), [0, 0]);
+        assert_eq!(residuals_of([with_cookie(1, first), with_cookie(1, second)]), [0, -7]);
     }
 
     #[test]

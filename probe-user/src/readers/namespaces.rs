@@ -1,5 +1,6 @@
 //! Every network namespace: its listeners, between two reads of its TcpExt counters.
 use crate::{
+    kernel,
     netns::{self, Discovery},
     readers::{listener, netstat, syn_queue::SynQueueReader, sysctl},
     sample::NamespaceSample,
@@ -54,6 +55,7 @@ fn read_here(netns: u32, syn_queues: &mut SynQueueReader, mut errors: Vec<String
     let queues = listeners.as_ref().ok().map(|listeners| syn_queues.read(netns, listeners)).transpose();
     NamespaceSample {
         netns,
+        cookie: kernel::namespace_cookie(),
         listeners: listeners.ok(),
         netstat_before: netstat_before.ok(),
         netstat_after: netstat_after.ok(),

@@ -1,6 +1,4 @@
 //! One network namespace: its ports' histories and the checkpoint that conclusions are drawn from.
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -44,8 +42,9 @@ pub(super) struct NamespaceLedger {
     ports: Sorted<PortId, Port>,
     /// `None` until the first sample in which it was read completely.
     life: Option<Life>,
-    /// The inodes of the sockets that listened at the last sample.
-    sockets: BTreeSet<u32>,
+    /// The namespace's cookie at the last sample, where the kernel tells it.
+    #[serde(default)]
+    cookie: Option<u64>,
     unattributed: Unattributed,
     /// A port of the map could not be read at the last sample: what it has dropped will be told later.
     more_to_come: bool,
@@ -113,15 +112,15 @@ impl NamespaceLedger {
         let now = Bracket { before, after };
         let life = match self.life {
             None => self.begin(observation, now),
-            // The counters of a namespace only grow: another one got its inode number, which the
-            // kernel hands out again at once (ida_alloc() in proc_alloc_inum() of
-            // fs/proc/generic.c).
-            Some(life) if went_back(&life.latest, &before) => Some(self.begin_again(&life)),
+            Some(life) if self.is_another(observation.namespace, &life.latest, &before) => {
+                Some(self.begin_again(&life))
+            }
             Some(life) => Some(life),
         };
         let Some(mut life) = life else { return };
-        let may_be_another = !self.is_the_same(observation.namespace);
-        life.late |= may_be_another && self.life.is_some();
+        // Where the kernel does not tell, it may be another one at each sample.
+        life.late |= observation.namespace.cookie.is_none();
+        self.cookie = observation.namespace.cookie;
         let waiting = self.advance_ports(observation, &mut life);
         self.conclude(observation, &mut life, now, waiting);
         life.latest = after;
@@ -154,13 +153,13 @@ impl NamespaceLedger {
         Some(Life { base: now.after, checkpoint: now, ..life })
     }
 
-    /// Whether a listener of the last sample proves that no other namespace got the inode number
-    /// since. The inodes of sockets come around after 2^32 of them (get_next_ino() of fs/inode.c);
-    /// 0 is none.
-    fn is_the_same(&mut self, namespace: &NamespaceSample) -> bool {
-        let sockets = namespace.listeners.iter().flatten().map(|listener| listener.inode);
-        let last = std::mem::replace(&mut self.sockets, sockets.filter(|inode| *inode != 0).collect());
-        !last.is_disjoint(&self.sockets)
+    /// Whether another namespace got the inode number, which the kernel hands out again at once (ida_alloc() in
+    /// proc_alloc_inum() of fs/proc/generic.c). Where it does not tell, by counters that went back: in one namespace they
+    /// only grow.
+    fn is_another(&self, namespace: &NamespaceSample, last: &NetstatSample, now: &NetstatSample) -> bool {
+        let went_back =
+            || now.listen_drops < last.listen_drops || now.listen_overflows < last.listen_overflows;
+        namespace.is_another_than(self.cookie).unwrap_or_else(went_back)
     }
 
     /// Another namespace has the inode number now: its counters began at 0. What the ports'
@@ -318,11 +317,6 @@ fn was_born<'a>(
     readings.clone().next().is_some()
         && readings.all(|reading| reading.opened_while_watched)
         && drops >= counted.listen_drops
-}
-
-/// Whether a counter is lower than it was.
-fn went_back(last: &NetstatSample, now: &NetstatSample) -> bool {
-    now.listen_drops < last.listen_drops || now.listen_overflows < last.listen_overflows
 }
 
 /// All that was counted while watched, up to `until`.

@@ -11,6 +11,7 @@ use super::{tests::coverage, *};
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     discards_known: bool,
+    cookies: bool,
     /// Other namespaces get the inode number now and then.
     rebirths: bool,
     /// The namespace is made while the hooks are watching.
@@ -19,14 +20,21 @@ struct Setting {
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
-    let parts = (any::<bool>(), any::<bool>(), any::<bool>(), 5_usize..16);
-    parts.prop_map(|(discards_known, rebirths, born, calm)| Setting { discards_known, rebirths, born, calm })
+    let parts = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 5_usize..16);
+    parts.prop_map(|(discards_known, cookies, rebirths, born, calm)| Setting {
+        discards_known,
+        cookies,
+        rebirths,
+        born,
+        calm,
+    })
 }
 
 /// Runs a tape and checks every sample; returns the kernel and the ledger.
 fn run_tape(tape: Vec<u8>, setting: Setting) -> Result<(Kernel, Ledger), TestCaseError> {
-    let Setting { discards_known, rebirths, born, calm } = setting;
+    let Setting { discards_known, cookies, rebirths, born, calm } = setting;
     let mut kernel = Kernel::new(tape, calm);
+    kernel.cookie = cookies.then_some(1);
     let mut ledger = Ledger::new();
     let mut last = Attribution::default();
     if !born {
@@ -104,8 +112,9 @@ proptest! {
     #[test]
     fn where_everything_overflows_every_overflow_is_reported_once_it_is_quiet(
         floods in prop::collection::vec((0..PORTS, 0_usize..20, 0_u8..8), 1..20),
+        cookies: bool,
     ) {
-        let setting = Setting { discards_known: true, rebirths: false, born: true, calm: 15 };
+        let setting = Setting { discards_known: true, cookies, rebirths: false, born: true, calm: 15 };
         let (mut kernel, mut ledger) = run_tape(Vec::new(), setting)?;
         for (port, count, noise) in floods {
             let socket = kernel.add_socket(port);

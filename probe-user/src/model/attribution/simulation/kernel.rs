@@ -51,7 +51,6 @@ const CLOSE: &[Step] = &[Step::Hide, Step::CloseRow];
 #[derive(Clone, Copy, Debug, Default)]
 struct Socket {
     port: usize,
-    inode: u32,
     drops: u32,
     shown: bool,
     busy: bool,
@@ -94,12 +93,12 @@ impl Row {
 pub(super) struct Kernel {
     counters: [NetstatSample; CPUS],
     sockets: Vec<Socket>,
-    /// The last inode that was given to a socket.
-    inodes: u32,
     rows: [Row; PORTS],
     pub(super) truth: [Attributed; PORTS],
     work: [Work; CPUS],
     pub(super) hooks_attached: bool,
+    /// The namespace's, if the kernel tells it.
+    pub(super) cookie: Option<u64>,
     /// What its namespaces counted while the hooks were attached.
     pub(super) counted: NetstatSample,
     pub(super) tape: VecDeque<u8>,
@@ -145,8 +144,7 @@ impl Kernel {
     }
 
     pub(super) fn add_socket(&mut self, port: usize) -> usize {
-        self.inodes += 1;
-        self.sockets.push(Socket { port, inode: self.inodes, ..Socket::default() });
+        self.sockets.push(Socket { port, ..Socket::default() });
         self.sockets.len() - 1
     }
 
@@ -212,6 +210,7 @@ impl Kernel {
             }
         }
         self.counters = [NetstatSample::default(); CPUS];
+        self.cookie = self.cookie.map(|cookie| cookie + 1);
         self.sockets.clear();
     }
 }
@@ -242,7 +241,7 @@ impl Kernel {
         let mut listeners = Vec::new();
         let mut next = 0;
         while next < self.sockets.len() {
-            let Socket { port, inode, drops, shown, .. } = self.sockets[next];
+            let Socket { port, drops, shown, .. } = self.sockets[next];
             if shown {
                 let PortId { address, port, .. } = id(port);
                 listeners.push(ListenerSample {
@@ -251,7 +250,7 @@ impl Kernel {
                     accept_queue_length: 0,
                     accept_queue_limit: 0,
                     drops,
-                    inode,
+                    inode: 0,
                 });
             }
             self.run();
@@ -273,6 +272,7 @@ impl Kernel {
         self.pause();
         let namespace = NamespaceSample {
             netns: NETNS,
+            cookie: self.cookie,
             listeners: Some(listeners),
             netstat_before: Some(netstat_before),
             netstat_after: Some(netstat_after),
