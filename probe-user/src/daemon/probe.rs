@@ -203,8 +203,8 @@ impl Probe {
             let rows = sample.own_cost.listener_rows.map(|(_, rows)| rows);
             warn!(
                 rows,
-                "there are more listeners than rows: those without one are counted in the row `other`; a restart \
-                 makes room for twice as many as there are then, hooks.listeners for more"
+                "there are more listeners than rows: those without one are counted in the row `other`; stopping \
+                 and starting the daemon makes room for twice as many as there are then, hooks.listeners for more"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The model as JSON, for `/api/v1/snapshot` and `snapshot --format json`.
+//! The model as JSON, for `/api/v1/snapshot` and `snapshot --json`.
 //!
 //! An envelope with a version, so that a reader knows what it holds: within a version fields are
 //! only added. Integers keep all their digits.

@@ -212,7 +212,7 @@ fn a_check_counts_the_namespaces_that_it_may_not_enter() {
     check(CapabilitySet::SYS_PTRACE, false, "their network namespaces may be missing (no CAP_SYS_PTRACE");
 }
 
-/// Only the tracepoint plan looks them up, where the kernel does not say whose packet it frees.
+/// Only the tracepoint plan looks them up: by which code a listener's packet was freed.
 fn addresses_of_the_kernel_take_syslog() {
     let home = Namespace::new();
     let hook = |given| {

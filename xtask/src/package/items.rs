@@ -103,7 +103,7 @@ impl Layout {
     }
 }
 
-/// Documents that a user of the package reads. Others are for who builds it.
+/// Documents that a user of the package reads, in the folders where their links expect them. Others are for who builds it.
 const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/INSTALL.md",
@@ -115,10 +115,9 @@ const DOCUMENTS: [&str; 7] = [
 ];
 
 /// Folders that are taken whole, and under which name.
-const FOLDERS: [(&str, &str); 5] = [
+const FOLDERS: [(&str, &str); 4] = [
     ("dashboards/grafana", "grafana"),
     ("dashboards/prometheus", "prometheus"),
-    ("dashboards/runbooks", "runbooks"),
     ("packaging/container", "container"),
     ("packaging/kubernetes", "kubernetes"),
 ];
@@ -218,9 +217,10 @@ impl Items {
     fn documents(&mut self, places: &Places, made: &Made) -> Result<()> {
         let folder = places.documents;
         for source in DOCUMENTS {
-            let name = source.rsplit('/').next().unwrap_or(source);
-            self.file(format!("{folder}/{name}"), Kind::Documentation, &repository(source))?;
+            self.file(format!("{folder}/{source}"), Kind::Documentation, &repository(source))?;
         }
+        // Alerts link to them there (`runbook_url`).
+        self.tree(&format!("{folder}/runbooks"), &repository("dashboards/runbooks"))?;
         let changes = fs::read(repository("CHANGELOG.md"))?;
         if self.layout == Layout::Debian {
             self.text(format!("{folder}/changelog"), Kind::Documentation, changes);
@@ -239,5 +239,25 @@ impl Items {
         self.text(format!("{folder}/third-party-licences.txt"), Kind::Licence, made.licences.clone());
         self.bytes(format!("{folder}/{NAME}.cdx.json"), Kind::Documentation, made.sbom.clone());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runbooks_that_alerts_link_to_are_in_the_package() {
+        const LINK: &str = "file:///";
+        let alerts = fs::read_to_string(repository("dashboards/prometheus/tests/probe_down.yml")).unwrap();
+        let linked: Vec<_> =
+            alerts.lines().filter_map(|line| Some(line.split_once(LINK)?.1.trim_end())).collect();
+        assert!(!linked.is_empty());
+        for layout in [Layout::Debian, Layout::Rpm] {
+            let items = all(layout, &repository("Cargo.toml"), &Made::default()).unwrap();
+            for path in &linked {
+                assert!(items.iter().any(|item| item.path == *path), "{path} is not in {layout:?}");
+            }
+        }
     }
 }

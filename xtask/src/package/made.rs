@@ -14,6 +14,7 @@ use super::{Release, licences, sbom};
 use crate::{processes, workspace};
 
 /// Made once, for all formats.
+#[derive(Default)]
 pub(crate) struct Made {
     /// Manual pages by their file names.
     pub(crate) manual: BTreeMap<String, Vec<u8>>,

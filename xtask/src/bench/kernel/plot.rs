@@ -16,7 +16,7 @@ const DRAWN: [(Workload, &str); 2] = [
     (Workload::SynDropped, "instructions added to a SYN that is dropped"),
 ];
 
-/// It also prints each connection: twenty times as much as all others, which would be lines beside it.
+/// It also prints each connection: five to six times as much as the dearest of the others, which would be short beside it.
 const OFF_SCALE: &str = "tcpaccept.bt";
 
 const WIDTH: u32 = 1_000;
