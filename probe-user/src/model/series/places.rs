@@ -76,6 +76,7 @@ impl Places {
                 *active = now;
             }
         }
+        self.keep_within(limit, candidates);
         // Nobody gives way to a port at which nothing happens.
         let is_full = self.taken.len() >= limit;
         let may_wait = |candidate: &&Candidate| candidate.activity.is_any() || !is_full;
@@ -92,6 +93,24 @@ impl Places {
             come.push(candidate.id);
         }
         self.taken.make_room_for(come, || now);
+    }
+
+    /// Where the limit is lower than it was the closed and the longest idle go at once.
+    fn keep_within(&mut self, limit: usize, candidates: &[Candidate]) {
+        let surplus = self.taken.len().saturating_sub(limit);
+        if surplus == 0 {
+            return;
+        }
+        let closed = candidates.iter().filter(|candidate| candidate.closed).map(|candidate| candidate.id);
+        let closed: BTreeSet<_> = closed.collect();
+        let worth = |(id, active): (&PortId, &Duration)| {
+            (!closed.contains(id), *active, Reverse(by_address(id)), *id)
+        };
+        let mut taken: Vec<_> = self.taken.iter().map(worth).collect();
+        taken.sort_unstable();
+        for (.., id) in taken.into_iter().take(surplus) {
+            self.taken.remove(&id);
+        }
     }
 
     /// Takes a place away, whoever waits for it.
@@ -161,6 +180,26 @@ mod tests {
         let mut places = Places::default();
         places.assign(&[idle(at(2, 80)), idle(at(1, 81))], 1, Duration::ZERO, true);
         assert!(places.has(&at(1, 81)) && !places.has(&at(2, 80)));
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_leaves_the_open_and_the_busy() {
+        let look = |places: &mut Places, limit: usize, seconds: u64, established: [u64; 4]| {
+            let candidate = |(port, established)| {
+                let anything_else = established > 0;
+                let activity = Activity { losses: 0, established, anything_else };
+                Candidate { id: id(port), activity, closed: port == 2 && seconds > 0 }
+            };
+            let candidates: Vec<_> = (1..).zip(established).map(candidate).collect();
+            places.assign(&candidates, limit, Duration::from_secs(seconds), true);
+            places.taken.keys().map(|id| id.port).collect::<Vec<_>>()
+        };
+        let mut places = Places::default();
+        assert_eq!(look(&mut places, 4, 0, [1, 1, 1, 1]), [1, 2, 3, 4]);
+        assert_eq!(look(&mut places, 3, 1, [0, 0, 0, 0]), [1, 3, 4]);
+        assert_eq!(look(&mut places, 2, 2, [0, 0, 5, 0]), [1, 3]);
+        assert_eq!(look(&mut places, 1, 3, [0, 0, 0, 0]), [3]);
+        assert_eq!(look(&mut places, 0, 4, [0, 0, 9, 0]), [0; 0]);
     }
 
     #[test]
