@@ -1,5 +1,5 @@
 //! One line in the log when something begins to be wrong, and one when it no longer is.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
 
@@ -17,17 +17,26 @@ pub struct VerdictLog {
 impl VerdictLog {
     /// Logs what is new among the verdicts, what is worse than it was, and what is gone.
     pub fn note(&mut self, verdicts: &[Verdict]) {
-        let now: BTreeMap<_, _> =
-            verdicts.iter().take(MOST_VERDICTS).map(|verdict| (key(verdict), verdict)).collect();
-        for (place, verdict) in &now {
-            if self.known.get(place).is_none_or(|known| *known < verdict.severity) {
+        let now: BTreeSet<_> = verdicts.iter().map(key).collect();
+        self.known.retain(|(rule, place), _| {
+            let goes_on = now.contains(&(*rule, place.clone()));
+            if !goes_on {
+                log_end(*rule, place);
+            }
+            goes_on
+        });
+        for verdict in verdicts {
+            let key = key(verdict);
+            let known = self.known.get(&key);
+            // What the log knows stays known, however many others come.
+            if known.is_none() && self.known.len() >= MOST_VERDICTS {
+                continue;
+            }
+            if known.is_none_or(|known| *known < verdict.severity) {
                 log_begin(verdict);
             }
+            self.known.insert(key, verdict.severity);
         }
-        for (rule, place) in self.known.keys().filter(|place| !now.contains_key(*place)) {
-            log_end(*rule, place);
-        }
-        self.known = now.into_iter().map(|(place, verdict)| (place, verdict.severity)).collect();
     }
 }
 
@@ -120,5 +129,14 @@ mod tests {
             (0..1_000).map(|port| verdict(Rule::BurstTooBig, Severity::Losing, port)).collect();
         let said = said(&[many.clone(), many]);
         assert_eq!(said.len(), MOST_VERDICTS);
+    }
+
+    #[test]
+    fn what_is_still_wrong_does_not_end_because_something_worse_comes() {
+        let old: Vec<_> = (0..300).map(|port| verdict(Rule::BurstTooBig, Severity::Warning, port)).collect();
+        let worse = verdict(Rule::AcceptorStalled, Severity::Losing, 9_999);
+        let with_worse = [vec![worse], old.clone()].concat();
+        let said = said(&[old.clone(), with_worse, old]);
+        assert_eq!(said.len(), MOST_VERDICTS, "{:?}", said.get(MOST_VERDICTS..));
     }
 }
