@@ -84,6 +84,9 @@ struct Visit {
 
 /// How many files are looked at between two looks at the clock.
 const FILES_AT_ONCE: usize = 256;
+/// That many files take a millisecond. What took longer than this is not work: the machine stood still, as when it is moved to
+/// another host, and if a second of that were charged nobody would be looked for during the next hundred.
+const MOST_OF_A_STEP: Duration = Duration::from_millis(20);
 
 impl Scan {
     /// Begins to look for these sockets in all processes that there are now.
@@ -113,12 +116,16 @@ impl Scan {
     /// Goes on for about so long, and a step at least; returns whether it has finished.
     pub(super) fn go_on(&mut self, at_most: Duration) -> bool {
         let start = Instant::now();
-        let mut finished = self.step();
-        while !finished && start.elapsed() < at_most {
-            finished = self.step();
+        let mut before = start;
+        loop {
+            let finished = self.step();
+            let now = Instant::now();
+            self.spent = self.spent.saturating_add(now.duration_since(before).min(MOST_OF_A_STEP));
+            if finished || now.duration_since(start) >= at_most {
+                return finished;
+            }
+            before = now;
         }
-        self.spent = self.spent.saturating_add(start.elapsed());
-        finished
     }
 
     /// Looks at some more files; returns whether there are no more.
