@@ -297,8 +297,9 @@ impl ProbeMaps {
     /// Frees the rows whose totals are kept.
     ///
     /// # Errors
-    /// When a row cannot be given back: then it is lost for new listeners.
+    /// The first row that cannot be given back: it is lost for new listeners. The others are free all the same.
     pub fn free_collected(&mut self) -> Result<(), SourceError> {
+        let mut outcome = Ok(());
         for (row, identity) in self.retirement.take_collected() {
             if self.rows.get(row) != Some(identity) {
                 // It was freed already, and may be another listener's by now.
@@ -310,9 +311,9 @@ impl ProbeMaps {
             }
             self.accepted.clear(row);
             self.rows.clear(row);
-            self.free.push(row, 0).map_err(unreadable(FREE_ROWS))?;
+            outcome = outcome.and(self.free.push(row, 0).map_err(unreadable(FREE_ROWS)));
         }
-        Ok(())
+        outcome
     }
 }
 
