@@ -300,6 +300,26 @@ fn what_a_closed_port_lost_is_over_unless_nobody_could_look() {
     check(Some("no"), &[(Rule::BurstTooBig, LOSING)]);
 }
 
+/// As containers do: their totals stay.
+#[test]
+fn what_was_lost_in_a_namespace_that_has_ended_is_over() {
+    let check = |not_found: Option<&[u32]>, expected: &[(Rule, Severity)]| {
+        let mut model = model(port_of_tomcat(128, Some(-1), 128), 128);
+        model.namespaces.clear();
+        model.host.namespaces_not_found = not_found.map(|open| open.iter().copied().collect());
+        let advice = advice(model, |port| {
+            overflow(port);
+            port.listeners.clear();
+        });
+        assert_eq!(rules(&advice), expected, "{not_found:?}");
+    };
+    check(Some(&[]), &[]);
+    check(Some(&[OWN + 1]), &[]);
+    // The hooks have a listener of it: nothing but a descriptor leads there, or it ended a moment ago.
+    check(Some(&[OWN]), &[(Rule::BurstTooBig, LOSING)]);
+    check(None, &[(Rule::BurstTooBig, LOSING)]);
+}
+
 #[test]
 fn a_question_about_one_port_is_answered_for_that_port() {
     let ask = |port| {

@@ -78,16 +78,20 @@ fn namespaces(sample: &Sample, findings: &Findings) -> Vec<Namespace> {
 /// The namespaces whose processes hide them, and of which the hooks have seen listeners all the same. Where no process
 /// does, a namespace that is not found has ended.
 fn hidden_namespaces(sample: &Sample) -> Vec<Namespace> {
-    let hooks = sample.hooks.iter().filter(|_| sample.host.hidden_processes > 0);
-    let is_found = |netns: &u32| sample.namespaces.iter().any(|namespace| namespace.netns == *netns);
-    let seen: BTreeSet<u32> =
-        hooks.flat_map(|hooks| &hooks.sockets).map(|socket| socket.port.netns).collect();
-    let hidden = seen.into_iter().filter(|netns| !is_found(netns)).map(|netns| Namespace {
+    let seen = if sample.host.hidden_processes > 0 { not_found(sample) } else { BTreeSet::new() };
+    let hidden = seen.into_iter().map(|netns| Namespace {
         netns,
         error: Some(HIDDEN.to_owned()),
         ..Namespace::default()
     });
     hidden.collect()
+}
+
+/// The namespaces that the hooks alone know.
+fn not_found(sample: &Sample) -> BTreeSet<u32> {
+    let found: BTreeSet<u32> = sample.namespaces.iter().map(|namespace| namespace.netns).collect();
+    let sockets = sample.hooks.iter().flat_map(|hooks| &hooks.sockets);
+    sockets.map(|socket| socket.port.netns).filter(|netns| !found.contains(netns)).collect()
 }
 
 /// What is said of such a one.
@@ -96,6 +100,7 @@ const HIDDEN: &str = "seen by the hooks alone: /proc/PID/ns/net of its processes
 fn host(sample: &Sample, findings: &Findings) -> Host {
     Host {
         own_netns: sample.host.own_netns,
+        namespaces_not_found: sample.host.all_namespaces_found.then(|| not_found(sample)),
         netdev_max_backlog: sample.host.netdev_max_backlog,
         softnet: findings.softnet.clone(),
     }

@@ -1,5 +1,5 @@
 //! The host as a whole: the queue before all sockets.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,9 @@ use crate::sample::SoftnetSample;
 pub struct Host {
     /// The network namespace that the daemon runs in, by its inode number: the host's own, as a rule.
     pub own_netns: Option<u32>,
+    /// Network namespaces that were not found though the hooks have listeners in them: they ended a moment ago, or nothing but an
+    /// open descriptor leads there. Any other one that is missing has ended. `None` where some may be hidden.
+    pub namespaces_not_found: Option<BTreeSet<u32>>,
     /// `net.core.netdev_max_backlog`; `None` when the initial network namespace cannot be read.
     pub netdev_max_backlog: Option<u64>,
     /// What the network softirq of each CPU has counted, by the CPU's number; `None` when it cannot be read.

@@ -99,12 +99,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Whether "no listeners" means that the port is closed, rather than that nobody could look.
+    /// Whether "no listeners" means that the port is closed, rather than that nobody could look. A namespace that has ended
+    /// took its listeners along.
     #[must_use]
     pub fn knows_sockets_of(&self, port: &Port) -> bool {
-        let mut namespaces = self.namespaces.iter();
-        !port.listeners.is_empty()
-            || namespaces.any(|namespace| namespace.netns == port.id.netns && namespace.error.is_none())
+        let netns = port.id.netns;
+        let found = || self.namespaces.iter().find(|namespace| namespace.netns == netns);
+        let has_ended = || self.host.namespaces_not_found.as_ref().is_some_and(|open| !open.contains(&netns));
+        !port.listeners.is_empty() || found().map_or_else(has_ended, |found| found.error.is_none())
     }
 }
 

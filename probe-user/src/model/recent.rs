@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::counts::RecentCounts;
-use super::{Model, Port};
+use super::{Model, Namespace, Port};
 use crate::{sample::PortId, sorted::Sorted};
 
 /// How long a stretch is that has just ended, in nanoseconds.
@@ -177,7 +177,11 @@ impl Recorder {
             if before.limits.is_some() && limits.is_some() && before.limits != limits {
                 changed.push(port.id);
             }
-            let totals = RecentCounts::at(port);
+            let mut totals = RecentCounts::at(port);
+            if port.listeners.is_empty() && !model.knows_sockets_of(port) {
+                // They were not lost because nobody could look.
+                totals.socket_drops = before.totals.socket_drops;
+            }
             let waiting_since = waits_in_vain(port, totals.accepted, &before).then_some(now);
             let waiting_since = waiting_since.and(before.waiting_since).or(waiting_since);
             *known = Known { totals, limits: limits.or(before.limits), waiting_since };
@@ -189,7 +193,9 @@ impl Recorder {
         // All ports of the model are in it: are there more, some are no more.
         if self.ports.len() > model.ports.len() {
             let present: BTreeSet<_> = model.ports.iter().map(|port| port.id).collect();
-            self.ports.retain(|id, _| present.contains(id));
+            let unread = model.namespaces.iter().filter(|namespace| namespace.error.is_some());
+            let unread: BTreeSet<_> = unread.map(|namespace| namespace.netns).collect();
+            self.ports.retain(|id, _| present.contains(id) || unread.contains(&id.netns));
         }
         changed
     }
@@ -197,8 +203,13 @@ impl Recorder {
     /// Adds what was counted elsewhere since the last look. What sockets and the kernel had counted before the first one
     /// is not of late.
     fn gain(&mut self, current: &mut Stretch, model: &Model, first: bool) {
-        let namespaces: BTreeMap<_, _> =
-            model.namespaces.iter().map(|one| (one.netns, NamespaceCounts::of(one))).collect();
+        let counts = |one: &Namespace| {
+            // One that could not be read has the counts of before.
+            let unread = one.listen_overflows.is_none();
+            let counts = if unread { *self.namespaces.get(&one.netns)? } else { NamespaceCounts::of(one) };
+            Some((one.netns, counts))
+        };
+        let namespaces: BTreeMap<_, _> = model.namespaces.iter().filter_map(counts).collect();
         for (netns, counts) in &namespaces {
             // One that is seen for the first time may be old.
             let gained = counts.since(self.namespaces.get(netns).unwrap_or(counts));

@@ -41,10 +41,15 @@ pub fn collect_sample(source: Option<&dyn HandshakeSource>, syn_queues: &mut Syn
     let before = source.map(|source| source.counters().map(handshake::decode_counters));
     let other = source.and_then(|source| source.other_counters().ok());
     syn_queues.begin(before.as_ref().and_then(|totals| totals.as_ref().ok()).zip(other.as_ref()));
-    let (namespaces, netdev_max_backlog, hidden_processes) = namespaces::read(syn_queues, &mut read_errors);
-    let softnet = read_softnet(&mut read_errors);
-    let host =
-        HostSample { own_netns: netns::own_inum().ok(), netdev_max_backlog, softnet, hidden_processes };
+    let found = namespaces::read(syn_queues, &mut read_errors);
+    let host = HostSample {
+        own_netns: netns::own_inum().ok(),
+        netdev_max_backlog: found.netdev_max_backlog,
+        softnet: read_softnet(&mut read_errors),
+        hidden_processes: found.hidden_processes,
+        all_namespaces_found: found.all_found,
+    };
+    let namespaces = found.namespaces;
     let hooks = source.zip(before).map(|(source, before)| read_hooks(source, before?)).transpose();
     let hooks = hooks.unwrap_or_else(|error| {
         read_errors.push(error.to_string());

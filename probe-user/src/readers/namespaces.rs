@@ -6,20 +6,31 @@ use crate::{
     sample::NamespaceSample,
 };
 
-/// Reads every network namespace of the host, and what is the same in all: `net.core.netdev_max_backlog`, which one
-/// of them shows, and how many processes hide theirs. What concerns no single one is added to `read_errors`, one line each.
-pub fn read(
-    syn_queues: &mut SynQueueReader,
-    read_errors: &mut Vec<String>,
-) -> (Vec<NamespaceSample>, Option<u64>, usize) {
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// Each that was found, also if it could not be entered.
+    pub namespaces: Vec<NamespaceSample>,
+    /// `net.core.netdev_max_backlog`, the same in all; one of them shows it.
+    pub netdev_max_backlog: Option<u64>,
+    /// How many processes hide theirs.
+    pub hidden_processes: usize,
+    /// None is missing.
+    pub all_found: bool,
+}
+
+/// Reads every network namespace of the host. What concerns no single one is added to `read_errors`, one line each.
+pub fn read(syn_queues: &mut SynQueueReader, read_errors: &mut Vec<String>) -> Namespaces {
     let discovery = match netns::discover() {
         Ok(discovery) => discovery,
         Err(error) => {
             read_errors.push(error.to_string());
-            return (Vec::new(), None, 0);
+            return Namespaces::default();
         }
     };
-    read_errors.extend(shortcomings(&discovery));
+    let shortcomings = shortcomings(&discovery);
+    let all_found = shortcomings.is_empty();
+    read_errors.extend(shortcomings);
     let mut netdev_max_backlog = None;
     let visits = netns::visit(&discovery.namespaces, |netns| {
         let mut errors = Vec::new();
@@ -34,7 +45,12 @@ pub fn read(
             ..NamespaceSample::default()
         })
     };
-    (visits.into_iter().map(sample).collect(), netdev_max_backlog, discovery.unreadable_processes)
+    Namespaces {
+        namespaces: visits.into_iter().map(sample).collect(),
+        netdev_max_backlog,
+        hidden_processes: discovery.unreadable_processes,
+        all_found,
+    }
 }
 
 /// Reads the namespace that the calling thread is in.
@@ -95,8 +111,10 @@ mod tests {
     fn the_own_namespace_is_read_with_its_listeners_between_its_counters() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (namespaces, ..) = read(&mut SynQueueReader::new(false), &mut Vec::new());
-        let own = namespaces.first().unwrap();
+        let mut read_errors = Vec::new();
+        let found = read(&mut SynQueueReader::new(false), &mut read_errors);
+        assert_eq!(found.all_found, read_errors.is_empty(), "{read_errors:?}");
+        let own = found.namespaces.first().unwrap();
         assert_eq!(own.error, None);
         let found = own.listeners.as_ref().unwrap();
         assert!(found.iter().any(|entry| (entry.address, entry.port) == (address.ip(), address.port())));

@@ -53,6 +53,9 @@ pub struct HostSample {
     /// Processes whose network namespace may not be read: one of theirs may be missing.
     #[serde(default)]
     pub hidden_processes: usize,
+    /// Every network namespace was found that has a process or a bind mount: one that is missing has ended.
+    #[serde(default)]
+    pub all_namespaces_found: bool,
 }
 
 /// What one CPU's network softirq has counted since boot: `struct softnet_data`. Each is 32 bits in the

@@ -226,8 +226,15 @@ fn host() -> impl Strategy<Value = Host> {
         };
         cpus.into_iter().map(of_cpu).collect()
     });
-    (any::<Option<u32>>(), option::of(count()), option::of(softnet))
-        .prop_map(|(own_netns, netdev_max_backlog, softnet)| Host { own_netns, netdev_max_backlog, softnet })
+    let not_found = option::of(collection::btree_set(0..9_u32, 0..3));
+    (any::<Option<u32>>(), not_found, option::of(count()), option::of(softnet)).prop_map(
+        |(own_netns, namespaces_not_found, netdev_max_backlog, softnet)| Host {
+            own_netns,
+            namespaces_not_found,
+            netdev_max_backlog,
+            softnet,
+        },
+    )
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Namespace>> {

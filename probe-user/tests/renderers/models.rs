@@ -1,5 +1,9 @@
 //! Three hosts, as the golden files show them.
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use tcp_backlog_probe::{
     model::{
@@ -145,7 +149,12 @@ fn limits(somaxconn: u64) -> LimitsSample {
 fn host() -> Host {
     let softnet = |cpu, processed, dropped| Softnet { cpu, processed, dropped, time_squeeze: 7 };
     let softnet = vec![softnet(0, 4_294_967_305, 0), softnet(1, 52_118, 12)];
-    Host { own_netns: Some(4_026_531_840), netdev_max_backlog: Some(1_000), softnet: Some(softnet) }
+    Host {
+        own_netns: Some(4_026_531_840),
+        namespaces_not_found: Some(BTreeSet::new()),
+        netdev_max_backlog: Some(1_000),
+        softnet: Some(softnet),
+    }
 }
 
 fn own_cost(map_bytes: Option<u64>) -> OwnCostSample {

@@ -160,6 +160,11 @@ impl Bench {
         Verdicts::on(&self.daemon, self.namespace.inode(), address)
     }
 
+    /// The same in a namespace, which may have ended.
+    pub(crate) fn verdicts_in(&self, netns: u64) -> Verdicts {
+        Verdicts::in_namespace(&self.daemon, netns)
+    }
+
     /// What it knows of one port of the namespace, as JSON.
     pub(crate) fn port(&self, address: SocketAddr) -> Result<Value, String> {
         let snapshot = self.snapshot();

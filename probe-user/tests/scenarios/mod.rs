@@ -182,6 +182,7 @@ pub(crate) const EVERY_SCENARIO: &[Scenario] = scenarios![
     lifetimes::a_listener_that_is_older_than_the_daemon,
     namespaces::a_namespace_that_is_younger_than_the_daemon,
     namespaces::a_namespace_with_the_inode_number_of_a_dead_one,
+    namespaces::what_was_lost_in_a_namespace_that_has_ended_is_over,
     syn_queue::syns_that_a_full_syn_queue_drops_are_no_overflows,
     syn_queue::syns_that_the_syn_queue_keeps_for_known_peers_are_no_overflows,
     syn_queue::cookies_of_a_full_syn_queue_are_no_drops,

@@ -1,9 +1,15 @@
 //! Network namespaces come and go while the daemon runs, as containers do.
+use serde_json::Value;
+
 use super::{
     Setup,
     bench::{Bench, tells_namespaces_apart},
     expected::Expected,
-    support::sockets::{IPV4, Listener, connect_in_turn},
+    support::{
+        sockets::{IPV4, Listener, connect_in_turn},
+        trials::lacks,
+        wait::{ensure, wait_until},
+    },
 };
 
 const BACKLOG: u32 = 4;
@@ -26,6 +32,23 @@ pub(crate) fn a_namespace_with_the_inode_number_of_a_dead_one(setup: &Setup) {
     let bench = bench.move_to_namesake();
     let clients = if tells_namespaces_apart() { 20 } else { 8 };
     overflow_between_two_scrapes(&bench, clients, dead);
+}
+
+/// Its ports keep their totals, and are closed: nobody is told to cure what is not there any more.
+pub(crate) fn what_was_lost_in_a_namespace_that_has_ended_is_over(setup: &Setup) {
+    let bench = Bench::new(setup);
+    if bench.snapshot().pointer("/model/host/namespaces_not_found").is_none_or(Value::is_null) {
+        lacks("a look at the network namespace of every process");
+    }
+    let (netns, address) = (bench.namespace.inode(), (IPV4, PORT).into());
+    overflow_between_two_scrapes(&bench, 12, Expected::default());
+    let lost = bench.scrape().port(netns, address).listen_drops;
+    let bench = bench.move_to_unknown();
+    wait_until("its port is closed", || {
+        let port = bench.scrape().port(netns, address);
+        ensure(port.listeners == Some(0) && port.listen_drops == lost, || format!("{lost:?}, {port:?}"))?;
+        bench.verdicts_in(netns).are_none()
+    });
 }
 
 /// The namespace, or its listener, may not be known to the daemon before the overflow is over.

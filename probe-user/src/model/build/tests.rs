@@ -357,3 +357,15 @@ fn a_namespace_that_its_processes_hide_is_unreadable_once_the_hooks_have_seen_a_
     check(0, 0);
     check(3, 1);
 }
+
+#[test]
+fn namespaces_that_the_hooks_alone_know_are_told_where_none_is_hidden() {
+    let read = |all_namespaces_found: bool| {
+        let mut sample = sample();
+        sample.host.all_namespaces_found = all_namespaces_found;
+        sample.hooks.as_mut().unwrap().sockets[0].port.netns = 77;
+        Model::new(&sample, &plan(Accounting::SocketDrops, false), &findings()).host.namespaces_not_found
+    };
+    assert_eq!(read(true), Some([77].into()));
+    assert_eq!(read(false), None);
+}

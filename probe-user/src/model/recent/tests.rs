@@ -117,6 +117,37 @@ fn a_namespace_that_is_found_late_brings_no_old_counts() {
 }
 
 #[test]
+fn a_namespace_that_could_not_be_read_once_brings_no_old_counts() {
+    let unread = Namespace { netns: 1, error: Some("for once".to_owned()), ..Namespace::default() };
+    let read = |counted: u64| Namespace {
+        netns: 1,
+        listen_overflows: Some(counted),
+        listen_drops: Some(counted),
+        ..Namespace::default()
+    };
+    let port = |drops: u32| Port {
+        listeners: vec![Listener { socket_drops: drops, ..Listener::with_queue(0, 4) }],
+        ..Port::closed(id(80))
+    };
+    let check = |unread_ports: Vec<Port>| {
+        let mut recorder = Recorder::default();
+        let mut look = |second: u64, ports: Vec<Port>, namespace: Namespace| {
+            let model = Model { ports, namespaces: vec![namespace], ..Model::empty() };
+            recorder.observe(&model, second * SECOND).over(60)
+        };
+        look(0, vec![port(1_000)], read(500));
+        look(1, vec![port(1_001)], read(501));
+        look(2, unread_ports, unread.clone());
+        let lately = look(3, vec![port(1_003)], read(502));
+        assert_eq!(lately.namespaces[&1].listen_overflows, 2);
+        assert_eq!(lately.ports.get(&id(80)).unwrap().socket_drops, 3);
+    };
+    // With hooks the port stays in the model, without them it does not.
+    check(vec![Port::closed(id(80))]);
+    check(Vec::new());
+}
+
+#[test]
 fn connections_that_nobody_accepts_wait_since_the_first_look_that_found_them() {
     let look = |recorder: &mut Recorder, second: u64, length: u32, accepted: Option<u64>| {
         let mut port = Port { listeners: vec![Listener::with_queue(length, 4)], ..Port::closed(id(80)) };
