@@ -18,10 +18,10 @@ impl VerdictLog {
     /// Logs what is new among the verdicts, what is worse than it was, and what is gone.
     pub fn note(&mut self, verdicts: &[Verdict]) {
         let now: BTreeSet<_> = verdicts.iter().map(key).collect();
-        self.known.retain(|(rule, place), _| {
-            let goes_on = now.contains(&(*rule, place.clone()));
+        self.known.retain(|known, _| {
+            let goes_on = now.contains(known);
             if !goes_on {
-                log_end(*rule, place);
+                log_end(known.0, &known.1);
             }
             goes_on
         });

@@ -72,7 +72,7 @@ pub struct Model {
     /// Totals of their queues.
     #[serde(default)]
     pub other_queues: QueueCounts,
-    /// Every network namespace that was found.
+    /// Every network namespace that was found, sorted by inode number.
     pub namespaces: Vec<Namespace>,
     /// What holds for the whole host.
     #[serde(default)]
@@ -99,14 +99,21 @@ pub struct Model {
 }
 
 impl Model {
+    /// The network namespace with this inode number.
+    #[must_use]
+    pub fn namespace(&self, netns: u32) -> Option<&Namespace> {
+        let place = self.namespaces.binary_search_by_key(&netns, |namespace| namespace.netns);
+        self.namespaces.get(place.ok()?)
+    }
+
     /// Whether "no listeners" means that the port is closed, rather than that nobody could look. A namespace that has ended
     /// took its listeners along.
     #[must_use]
     pub fn knows_sockets_of(&self, port: &Port) -> bool {
         let netns = port.id.netns;
-        let found = || self.namespaces.iter().find(|namespace| namespace.netns == netns);
         let has_ended = || self.host.namespaces_not_found.as_ref().is_some_and(|open| !open.contains(&netns));
-        !port.listeners.is_empty() || found().map_or_else(has_ended, |found| found.error.is_none())
+        !port.listeners.is_empty()
+            || self.namespace(netns).map_or_else(has_ended, |found| found.error.is_none())
     }
 }
 

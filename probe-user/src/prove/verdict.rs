@@ -96,7 +96,7 @@ impl Declared {
         let is_of_errors = |expectation: &&Expectation| expectation.counter.name == REQUEST_ERRORS.name;
         let errors = expectations.iter().filter(is_of_errors).map(|expectation| expectation.count).sum();
         let by_conditions = model.plan.coverage.accounting == Accounting::Conditions;
-        let namespace = model.namespaces.iter().find(|namespace| namespace.netns == netns);
+        let namespace = model.namespace(netns);
         Self {
             overflows: namespace.and_then(|namespace| namespace.unattributed_overflows).unwrap_or(0),
             drops: namespace.and_then(|namespace| namespace.unattributed_drops).unwrap_or(0),

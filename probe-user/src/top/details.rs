@@ -149,7 +149,7 @@ fn limits(model: &Model, port: &Port) -> Vec<Piece> {
         let text = format!("accept queue {length}, {peaks}; {backlog}");
         pieces.push(Piece::Fact("listener", format!("socket {}: {text}", listener.inode)));
     }
-    let namespace = model.namespaces.iter().find(|namespace| namespace.netns == port.id.netns);
+    let namespace = model.namespace(port.id.netns);
     pieces.extend(namespace.map(sysctls));
     pieces
 }
