@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::counts::RecentCounts;
-use super::{Model, Namespace, Port};
+use super::{Model, Namespace, Port, attribution::PORT_BUDGET};
 use crate::{sample::PortId, sorted::Sorted};
 
 /// How long a stretch is that has just ended, in nanoseconds.
@@ -195,7 +195,9 @@ impl Recorder {
             let present: BTreeSet<_> = model.ports.iter().map(|port| port.id).collect();
             let unread = model.namespaces.iter().filter(|namespace| namespace.error.is_some());
             let unread: BTreeSet<_> = unread.map(|namespace| namespace.netns).collect();
-            self.ports.retain(|id, _| present.contains(id) || unread.contains(&id.netns));
+            // Where something can never be read, ports that come and go would pile up.
+            let has_room = self.ports.len() <= PORT_BUDGET;
+            self.ports.retain(|id, _| present.contains(id) || has_room && unread.contains(&id.netns));
         }
         changed
     }

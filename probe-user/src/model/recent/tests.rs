@@ -148,6 +148,18 @@ fn a_namespace_that_could_not_be_read_once_brings_no_old_counts() {
 }
 
 #[test]
+fn ports_that_come_and_go_where_something_is_never_read_do_not_pile_up() {
+    let unread = Namespace { netns: 1, error: Some("for good".to_owned()), ..Namespace::default() };
+    let mut recorder = Recorder::default();
+    for round in 0..4 {
+        let ports = (0..10_000).map(|port| Port::closed(id(round * 10_000 + port))).collect();
+        let model = Model { ports, namespaces: vec![unread.clone()], ..Model::empty() };
+        recorder.observe(&model, u64::from(round) * SECOND);
+        assert!(recorder.ports.len() <= PORT_BUDGET, "{}", recorder.ports.len());
+    }
+}
+
+#[test]
 fn connections_that_nobody_accepts_wait_since_the_first_look_that_found_them() {
     let look = |recorder: &mut Recorder, second: u64, length: u32, accepted: Option<u64>| {
         let mut port = Port { listeners: vec![Listener::with_queue(length, 4)], ..Port::closed(id(80)) };
